@@ -1,0 +1,155 @@
+//! Handing events to the bus, and ending it.
+
+use super::EventBus;
+#[cfg(feature = "schema")]
+use super::Validation;
+use crate::clock::Deadline;
+use crate::context;
+#[cfg(feature = "schema")]
+use crate::dispatch::dead_letter::DeadLetter;
+#[cfg(feature = "schema")]
+use crate::error::EventError;
+use crate::event::{Event, EventPublishError};
+#[cfg(feature = "schema")]
+use crate::event::{EventType, EventValidationError, PublishErrorKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An event that the bus accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    sequence: u64,
+}
+
+impl Published {
+    /// The publication's number: 1 for the first event that the bus accepted, without gaps.
+    #[must_use]
+    pub fn sequence(self) -> u64 {
+        self.sequence
+    }
+}
+
+/// How a bus ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    pending: u64,
+}
+
+impl ShutdownReport {
+    /// Events that were accepted and are not handled to the end yet; 0 after a complete shutdown.
+    #[must_use]
+    pub fn pending(self) -> u64 {
+        self.pending
+    }
+
+    /// Whether everything that was accepted has been handled.
+    #[must_use]
+    pub fn is_complete(self) -> bool {
+        self.pending == 0
+    }
+}
+
+impl EventBus {
+    /// Publishes an event to all who hear it, and returns when they have handled it. A handler's failure is
+    /// not the publisher's: it ends in the dead letters.
+    ///
+    /// Where the event has no correlation id, it gets that of the [scope](crate::correlation); inside a
+    /// handler also, as its causation id, the id of the event being handled.
+    ///
+    /// # Errors
+    /// A bus that is shut down; a 65th nested publish on one thread; if the bus was built to validate, a payload
+    /// that does not satisfy its schema. The event comes back in the error.
+    #[inline]
+    pub fn publish(&self, event: impl Into<Arc<Event>>) -> Result<Published, EventPublishError> {
+        let event = event.into();
+        #[cfg(feature = "schema")]
+        if self.bus.validation != Validation::Off {
+            return self.publish_validated(event, self.bus.validation);
+        }
+        self.bus.engine.publish(event).map(|sequence| Published { sequence })
+    }
+
+    /// Publishes as [`publish`](Self::publish) does, when the future is first polled. A future that is dropped
+    /// before did nothing.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    #[allow(clippy::unused_async, reason = "inline dispatch has nothing to wait for")]
+    pub async fn publish_async(&self, event: impl Into<Arc<Event>>) -> Result<Published, EventPublishError> {
+        self.publish(event)
+    }
+
+    /// Publishes events in order; the answers are in the same order. One refused event does not stop the
+    /// others. Cheaper than one by one; whoever waits for an unsubscription waits for the batch.
+    pub fn publish_batch<E: Into<Arc<Event>>>(
+        &self,
+        events: impl IntoIterator<Item = E>,
+    ) -> Vec<Result<Published, EventPublishError>> {
+        // The iterator is the caller's code: it runs before anything is pinned.
+        let events: Vec<Arc<Event>> = events.into_iter().map(Into::into).collect();
+        #[cfg(feature = "schema")]
+        if self.bus.validation != Validation::Off {
+            return events.into_iter().map(|event| self.publish(event)).collect();
+        }
+        let outcomes = self.bus.engine.publish_batch(events);
+        outcomes.into_iter().map(|outcome| outcome.map(|sequence| Published { sequence })).collect()
+    }
+
+    /// Publishes an event that is sure to have the shape of its type: one of a standard type, of a typed
+    /// payload, or of a named type with a registered schema. Where there is a schema, the payload satisfies it.
+    ///
+    /// # Errors
+    /// A payload that does not satisfy its schema, or a named type that has neither schema nor typed payload:
+    /// nobody hears the event, it comes back in the error, and is kept as a dead letter. And as
+    /// [`publish`](Self::publish).
+    #[cfg(feature = "schema")]
+    pub fn emit_typed(&self, event: impl Into<Arc<Event>>) -> Result<Published, EventError> {
+        let event = event.into();
+        let is_named = matches!(event.event_type(), EventType::Named(_));
+        let needs_schema = is_named && !event.data().is_typed();
+        let validation = if needs_schema { Validation::All } else { Validation::Typed };
+        self.publish_validated(event, validation).map_err(|error| match error.kind() {
+            PublishErrorKind::Rejected(rejection) => rejection.clone().into(),
+            _ => error.into(),
+        })
+    }
+
+    /// Publishes what its schema accepts.
+    #[cfg(feature = "schema")]
+    pub(super) fn publish_validated(
+        &self,
+        event: Arc<Event>,
+        validation: Validation,
+    ) -> Result<Published, EventPublishError> {
+        let verdict = match validation {
+            Validation::Off => Ok(()),
+            Validation::Typed => self.bus.schema.validate_event(&event),
+            Validation::All => self.bus.schema.validate_required(&event),
+        };
+        match verdict {
+            Ok(()) => self.bus.engine.publish(event).map(|sequence| Published { sequence }),
+            Err(error) => Err(self.rejected(event, error)),
+        }
+    }
+
+    /// Counts an event that its schema refused, and keeps a dead letter of it.
+    #[cfg(feature = "schema")]
+    fn rejected(&self, event: Arc<Event>, error: EventValidationError) -> EventPublishError {
+        let error = error.with_event(Arc::clone(&event));
+        self.bus.engine.dead_letters.add(DeadLetter::rejected(&event, error.clone()));
+        self.bus.engine.refuse(PublishErrorKind::Rejected(error), event)
+    }
+
+    /// Refuses new events and subscriptions, and waits up to `limit` for the publishes in progress on other
+    /// threads. Called from within a handler of this bus, it does not wait and reports them as pending.
+    pub fn shutdown(&self, limit: Duration) -> ShutdownReport {
+        let engine = &self.bus.engine;
+        self.bus.registry.close(engine);
+        if !context::is_inside(engine.key) {
+            Deadline::after(limit).wait_until(|| !engine.is_publishing());
+        }
+        ShutdownReport { pending: self.get_stats().pending }
+    }
+}

@@ -1,0 +1,181 @@
+//! Who is subscribed: the writers' side of the snapshot.
+//!
+//! Subscribing and unsubscribing take turns under one lock, off the publish path; publishers see only the
+//! tables that are made here. No user code runs under the lock: handlers are boxed before it, and taken apart
+//! after it.
+
+use crate::dispatch::engine::Engine;
+use crate::dispatch::handler::{Call, Filter, Handler};
+use crate::dispatch::slots::Entry;
+use crate::dispatch::subscriber::{Subscriber, Wishes};
+use crate::matcher::Pattern;
+use dashmap::DashMap;
+use foldhash::HashMap;
+use smol_str::{SmolStr, format_smolstr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub(crate) struct Registry {
+    writer: Mutex<Writer>,
+    /// The live subscriptions by id. Read without the lock, changed under it.
+    by_id: DashMap<SmolStr, Arc<Subscriber>>,
+}
+
+#[derive(Default)]
+struct Writer {
+    live: HashMap<u64, Arc<Subscriber>>,
+    last_key: u64,
+    next_slot: u32,
+    /// How many ids of the form `subscriber_N` were given out.
+    generated: u64,
+}
+
+/// What a subscription begins with.
+pub(crate) struct Request {
+    /// `None`: `subscriber_1`, `subscriber_2`, ...
+    pub(crate) id: Option<SmolStr>,
+    pub(crate) patterns: Box<[Pattern]>,
+    pub(crate) priority: i32,
+    pub(crate) attempts_max: u32,
+    pub(crate) once: bool,
+    pub(crate) filter: Option<Filter>,
+    pub(crate) call: Call,
+}
+
+/// Why a subscription was not made.
+pub(crate) enum Refusal {
+    IdInUse(SmolStr),
+    Closed,
+}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        Registry { writer: Mutex::default(), by_id: DashMap::new() }
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        // A panic under the lock could only be a failed allocation; the state is consistent at each step.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Subscribes. When this returns, every publish that begins is heard.
+    pub(crate) fn subscribe(&self, engine: &Engine, request: Request) -> Result<Arc<Subscriber>, Refusal> {
+        // Frees slots, and runs destructors while no lock is held.
+        engine.after_pin();
+        let Request { id, patterns, priority, attempts_max, once, filter, call } = request;
+        let mut writer = self.writer();
+        let table = engine.table();
+        if !table.is_open {
+            return Err(Refusal::Closed);
+        }
+        // A slot is free only after its `once` subscription was announced as spent, so the order matters: a
+        // slot in hand, the spent ones are struck before anybody else moves in.
+        let free = engine.grace.free_slot();
+        self.strike_spent(engine, &mut writer);
+        let id = match id {
+            Some(id) if self.by_id.contains_key(&id) => {
+                free.inspect(|slot| engine.grace.give_slot(*slot));
+                return Err(Refusal::IdInUse(id));
+            }
+            Some(id) => id,
+            None => self.generate_id(&mut writer),
+        };
+        let slot = free.unwrap_or_else(|| {
+            writer.next_slot += 1;
+            writer.next_slot - 1
+        });
+        writer.last_key += 1;
+        let entry = Entry { key: writer.last_key, slot, priority };
+        let wishes = Wishes { id: id.clone(), patterns, attempts_max, once };
+        let subscriber = Arc::new(Subscriber::new(wishes, entry, turns_of(engine, slot)));
+        let handler = Handler {
+            key: entry.key,
+            is_guarded: filter.is_some() || once,
+            call,
+            filter,
+            subscriber: Arc::clone(&subscriber),
+        };
+        engine.slots.put(slot, Box::new(handler));
+        writer.live.insert(entry.key, Arc::clone(&subscriber));
+        self.by_id.insert(id, Arc::clone(&subscriber));
+        let table = engine.table();
+        engine
+            .set_table(table.with(&subscriber.patterns, entry, |entry| writer.live.contains_key(&entry.key)));
+        Ok(subscriber)
+    }
+
+    fn generate_id(&self, writer: &mut Writer) -> SmolStr {
+        loop {
+            writer.generated += 1;
+            let id = format_smolstr!("subscriber_{}", writer.generated);
+            if !self.by_id.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// Unsubscribes; false if it was not subscribed any more.
+    pub(crate) fn unsubscribe(&self, engine: &Engine, subscriber: &Subscriber) -> bool {
+        let was_subscribed = {
+            let mut writer = self.writer();
+            self.strike_spent(engine, &mut writer);
+            self.strike(engine, &mut writer, &subscriber.entry)
+        };
+        engine.after_pin();
+        was_subscribed
+    }
+
+    /// Strikes the `once` subscriptions that had their turn.
+    fn strike_spent(&self, engine: &Engine, writer: &mut Writer) {
+        while let Some(entry) = engine.next_spent() {
+            self.strike(engine, writer, &entry);
+        }
+    }
+
+    /// Takes a subscription out of the table and its handler out of its slot; false if it is not there.
+    fn strike(&self, engine: &Engine, writer: &mut Writer, entry: &Entry) -> bool {
+        let Some(subscriber) = writer.live.remove(&entry.key) else { return false };
+        self.by_id.remove(subscriber.id());
+        let table = engine.table();
+        let is_live = |entry: &Entry| writer.live.contains_key(&entry.key);
+        engine.set_table(table.without(entry, &subscriber.patterns, is_live));
+        if let Some(taken) = engine.slots.take(entry.slot) {
+            engine.grace.begin(taken, || engine.shards());
+        }
+        true
+    }
+
+    /// Refuses everything from now on.
+    pub(crate) fn close(&self, engine: &Engine) {
+        let _writer = self.writer();
+        let table = engine.table();
+        if table.is_open {
+            engine.set_table(table.closed());
+        }
+    }
+
+    pub(crate) fn by_id(&self, engine: &Engine, id: &str) -> Option<Arc<Subscriber>> {
+        self.tidy(engine);
+        self.by_id.get(id).map(|found| Arc::clone(&found))
+    }
+
+    /// The live subscriptions, in order of subscribing.
+    pub(crate) fn subscribers(&self, engine: &Engine) -> Vec<Arc<Subscriber>> {
+        self.tidy(engine);
+        let mut subscribers: Vec<_> = self.writer().live.values().cloned().collect();
+        subscribers.sort_unstable_by_key(|subscriber| subscriber.entry.key);
+        subscribers
+    }
+
+    fn tidy(&self, engine: &Engine) {
+        let mut writer = self.writer();
+        self.strike_spent(engine, &mut writer);
+    }
+}
+
+/// Deliveries begun and succeeded in a slot, over all threads.
+pub(crate) fn turns_of(engine: &Engine, slot: u32) -> (u64, u64) {
+    engine.shards().iter().fold((0, 0), |(begun, succeeded), shard| {
+        let (more_begun, more_succeeded) = shard.turns_of(slot as usize);
+        (begun + more_begun, succeeded + more_succeeded)
+    })
+}

@@ -1,0 +1,282 @@
+//! Exact accounting: what became of every event and every delivery.
+//!
+//! At every quiet moment `offered = accepted + refused`, `accepted = completed + dropped + pending`, and
+//! `deliveries = succeeded + dead_lettered + dropped + cancelled + pending`. `offered`, `accepted`, `completed` and
+//! the ends of deliveries are counted each on its own; `pending` is what is missing.
+
+use super::EventBus;
+use super::registry::turns_of;
+use crate::dispatch::subscriber::Subscriber;
+use crate::matcher::Pattern;
+use crate::sync::Ordering;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::PoisonError;
+
+/// Counts of a bus since it was made or its statistics were reset. Serialises to the seed's keys and more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Events accepted.
+    pub events_published: u64,
+    /// Events handled to the end, by everyone who heard them.
+    pub events_processed: u64,
+    /// Deliveries that became dead letters.
+    pub events_failed: u64,
+    /// Dead letters kept now.
+    pub dead_letter_count: usize,
+    /// Whether events are queued for a worker pool.
+    pub async_enabled: bool,
+    /// Live subscriptions.
+    pub subscribers_count: usize,
+    /// The live subscriptions by id.
+    pub subscribers: BTreeMap<String, SubscriberStats>,
+    /// Events that publishers handed in.
+    pub offered: u64,
+    /// Events accepted: each has a sequence number.
+    pub accepted: u64,
+    /// Events refused: they left no trace.
+    pub refused: u64,
+    /// Events whose every turn is over.
+    pub completed: u64,
+    /// Events discarded whole before any turn.
+    pub dropped: u64,
+    /// Events accepted whose turns are not over.
+    pub pending: u64,
+    /// Deliveries: pairs of an event and a subscription whose turn came and whose filter said yes.
+    pub deliveries: DeliveryStats,
+    /// Dead letters made, of every kind.
+    pub dead_letters_made: u64,
+    /// Dead letters that made room for newer ones, or that a limit of 0 did not keep.
+    pub dead_letters_evicted: u64,
+    /// Events copied because somebody else held them when their correlation was filled in.
+    pub events_copied: u64,
+    /// The history.
+    pub history: HistoryStats,
+    /// Names of one's own whose routes are remembered, at most 16,384.
+    pub remembered_names: usize,
+}
+
+/// What became of deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DeliveryStats {
+    /// Turns that came and were wanted; redrives included.
+    pub total: u64,
+    /// The handler succeeded, at whichever attempt.
+    pub succeeded: u64,
+    /// Every attempt failed.
+    pub dead_lettered: u64,
+    /// A bounded queue let it go.
+    pub dropped: u64,
+    /// Unsubscribed before the handler succeeded.
+    pub cancelled: u64,
+    /// Running, or waiting for another attempt.
+    pub pending: u64,
+}
+
+/// One subscription's wishes and counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SubscriberStats {
+    /// The patterns as they were given.
+    pub event_patterns: Vec<String>,
+    /// Whether the handler is asynchronous.
+    pub is_async: bool,
+    /// Higher ones take their turn first.
+    pub priority: i32,
+    /// What became of its deliveries.
+    pub deliveries: DeliveryStats,
+    /// Attempts that failed, retried ones included.
+    pub failed_attempts: u64,
+    /// Turns that its filter declined.
+    pub filtered: u64,
+}
+
+/// The history's extent. Not affected by a reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HistoryStats {
+    /// How many events may be kept.
+    pub capacity: u64,
+    /// How many are kept.
+    pub kept: u64,
+    /// How many were overwritten, or never kept.
+    pub overwritten: u64,
+    /// The number of the newest publication.
+    pub last_sequence: u64,
+}
+
+/// Raw counts over the life of the bus.
+#[derive(Clone, Copy, Default)]
+struct Totals {
+    offered: u64,
+    accepted: u64,
+    refused: u64,
+    completed: u64,
+    deliveries: DeliveryStats,
+}
+
+/// The counts at the last reset: what the statistics begin from. Pending work is carried over.
+#[derive(Default)]
+pub(crate) struct Epoch {
+    totals: Totals,
+    subscribers: HashMap<u64, Counts>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    deliveries: DeliveryStats,
+    failed_attempts: u64,
+    filtered: u64,
+}
+
+impl DeliveryStats {
+    /// With what is missing as pending.
+    fn settled(mut self) -> Self {
+        self.pending =
+            self.total.saturating_sub(self.succeeded + self.dead_lettered + self.dropped + self.cancelled);
+        self
+    }
+
+    /// A point to count from: what has ended.
+    fn ended(self) -> Self {
+        DeliveryStats { total: self.total.saturating_sub(self.settled().pending), pending: 0, ..self }
+    }
+
+    fn since(self, earlier: DeliveryStats) -> Self {
+        DeliveryStats {
+            total: self.total.saturating_sub(earlier.total),
+            succeeded: self.succeeded.saturating_sub(earlier.succeeded),
+            dead_lettered: self.dead_lettered.saturating_sub(earlier.dead_lettered),
+            dropped: self.dropped.saturating_sub(earlier.dropped),
+            cancelled: self.cancelled.saturating_sub(earlier.cancelled),
+            pending: 0,
+        }
+        .settled()
+    }
+}
+
+impl EventBus {
+    /// The counts now: exact at a quiet moment, and close to it while events are on their way.
+    #[must_use]
+    pub fn get_stats(&self) -> Stats {
+        let engine = &self.bus.engine;
+        let subscribers = self.bus.registry.subscribers(engine);
+        let (totals, per_subscriber) = {
+            let epoch = self.bus.epoch.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = self.totals();
+            let totals = Totals {
+                offered: now.offered.saturating_sub(epoch.totals.offered),
+                accepted: now.accepted.saturating_sub(epoch.totals.accepted),
+                refused: now.refused.saturating_sub(epoch.totals.refused),
+                completed: now.completed.saturating_sub(epoch.totals.completed),
+                deliveries: now.deliveries.since(epoch.totals.deliveries),
+            };
+            let since_epoch = |subscriber: &Subscriber| {
+                let earlier = epoch.subscribers.get(&subscriber.entry.key).copied().unwrap_or_default();
+                self.subscriber_stats(subscriber, earlier)
+            };
+            let per_subscriber: BTreeMap<String, SubscriberStats> = subscribers
+                .iter()
+                .map(|subscriber| (subscriber.id().to_owned(), since_epoch(subscriber)))
+                .collect();
+            (totals, per_subscriber)
+        };
+        let history = self.history();
+        Stats {
+            events_published: totals.accepted,
+            events_processed: totals.completed,
+            events_failed: totals.deliveries.dead_lettered,
+            dead_letter_count: self.dead_letter_queue().len(),
+            async_enabled: false,
+            subscribers_count: per_subscriber.len(),
+            subscribers: per_subscriber,
+            offered: totals.offered,
+            accepted: totals.accepted,
+            refused: totals.refused,
+            completed: totals.completed,
+            dropped: 0,
+            pending: totals.accepted.saturating_sub(totals.completed),
+            deliveries: totals.deliveries,
+            dead_letters_made: engine.dead_letters.made(),
+            dead_letters_evicted: engine.dead_letters.evicted(),
+            events_copied: engine.copied.load(Ordering::Relaxed),
+            history: HistoryStats {
+                capacity: history.capacity(),
+                kept: history.len(),
+                overwritten: history.overwritten(),
+                last_sequence: history.last_sequence(),
+            },
+            remembered_names: engine.names.len(),
+        }
+    }
+
+    /// Begins a new epoch: counts start again from zero, except that pending work is carried over, so that the
+    /// laws go on holding. History, dead letters and publications per type stay.
+    pub fn reset_stats(&self) {
+        let subscribers = self.bus.registry.subscribers(&self.bus.engine);
+        let mut epoch = self.bus.epoch.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.totals();
+        epoch.totals = Totals {
+            offered: now.completed + now.refused,
+            accepted: now.completed,
+            refused: now.refused,
+            completed: now.completed,
+            deliveries: now.deliveries.ended(),
+        };
+        epoch.subscribers = subscribers
+            .iter()
+            .map(|subscriber| {
+                let counts = self.counts(subscriber);
+                (subscriber.entry.key, Counts { deliveries: counts.deliveries.ended(), ..counts })
+            })
+            .collect();
+    }
+
+    fn totals(&self) -> Totals {
+        let engine = &self.bus.engine;
+        let mut totals = Totals::default();
+        for shard in engine.shards().iter() {
+            // Ends before beginnings: what is read in between can only look pending, not lost.
+            totals.completed += shard.completed.get();
+            totals.accepted += shard.accepted.get();
+            totals.refused += shard.refused.get();
+            totals.offered += shard.offered.get();
+            let (begun, succeeded) = shard.all_turns();
+            totals.deliveries.succeeded += succeeded;
+            totals.deliveries.total += begun;
+        }
+        totals.deliveries.dead_lettered = engine.dead_lettered.load(Ordering::Relaxed);
+        totals.deliveries.cancelled = engine.cancelled.load(Ordering::Relaxed);
+        totals
+    }
+
+    fn counts(&self, subscriber: &Subscriber) -> Counts {
+        let (begun, succeeded) = turns_of(&self.bus.engine, subscriber.entry.slot);
+        Counts {
+            deliveries: DeliveryStats {
+                total: begun.saturating_sub(subscriber.begun_before),
+                succeeded: succeeded.saturating_sub(subscriber.succeeded_before),
+                dead_lettered: subscriber.dead_lettered.load(Ordering::Relaxed),
+                dropped: 0,
+                cancelled: subscriber.cancelled.load(Ordering::Relaxed),
+                pending: 0,
+            },
+            failed_attempts: subscriber.failed_attempts.load(Ordering::Relaxed),
+            filtered: subscriber.filtered.load(Ordering::Relaxed),
+        }
+    }
+
+    fn subscriber_stats(&self, subscriber: &Subscriber, earlier: Counts) -> SubscriberStats {
+        let counts = self.counts(subscriber);
+        SubscriberStats {
+            event_patterns: subscriber.patterns.iter().map(Pattern::to_string).collect(),
+            is_async: false,
+            priority: subscriber.entry.priority,
+            deliveries: counts.deliveries.since(earlier.deliveries),
+            failed_attempts: counts.failed_attempts.saturating_sub(earlier.failed_attempts),
+            filtered: counts.filtered.saturating_sub(earlier.filtered),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A handle on a subscription.
+
+use super::Bus;
+use crate::clock::Deadline;
+use crate::context;
+use crate::dispatch::subscriber::Subscriber;
+use crate::matcher::Pattern;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use thiserror::Error;
+
+/// A handle on a subscription. Dropping it changes nothing; see [`scoped`](Self::scoped). It keeps neither
+/// the bus nor the handler alive.
+#[derive(Clone)]
+pub struct Subscription {
+    bus: Weak<Bus>,
+    subscriber: Arc<Subscriber>,
+}
+
+/// The handler was unsubscribed, but may still be running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the handler was unsubscribed but may still be running")]
+#[non_exhaustive]
+pub struct StillRunning {}
+
+impl Subscription {
+    pub(crate) fn new(bus: &Arc<Bus>, subscriber: Arc<Subscriber>) -> Self {
+        Subscription { bus: Arc::downgrade(bus), subscriber }
+    }
+
+    /// The label, given or generated.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.subscriber.id()
+    }
+
+    /// The patterns, in the order given.
+    #[must_use]
+    pub fn patterns(&self) -> &[Pattern] {
+        &self.subscriber.patterns
+    }
+
+    /// The priority; higher ones take their turn first.
+    #[must_use]
+    pub fn priority(&self) -> i32 {
+        self.subscriber.entry.priority
+    }
+
+    /// Ends the subscription: no turn of its handler begins after this, except one that is beginning on
+    /// another thread at this moment. False if it had ended already. Called by the handler itself, its present
+    /// turn goes on to its end.
+    pub fn unsubscribe(&self) -> bool {
+        self.bus.upgrade().is_some_and(|bus| bus.registry.unsubscribe(&bus.engine, &self.subscriber))
+    }
+
+    /// Ends the subscription and waits, up to `limit`, for what is running. On `Ok` neither handler nor
+    /// filter is running or ever will again, and both have been dropped with all that they captured. It may
+    /// wait for other deliveries that are in progress.
+    ///
+    /// # Errors
+    /// [`StillRunning`] when the limit is over, or at once when called from a handler, filter or destructor that
+    /// the same bus is running: the wait would include the caller. The subscription has ended all the same.
+    pub fn unsubscribe_and_wait(&self, limit: Duration) -> Result<(), StillRunning> {
+        let deadline = Deadline::after(limit);
+        if let Some(bus) = self.bus.upgrade() {
+            bus.registry.unsubscribe(&bus.engine, &self.subscriber);
+            if context::is_inside(bus.engine.key) {
+                return self.is_gone().then_some(()).ok_or(StillRunning {});
+            }
+        }
+        let is_gone = deadline.wait_until(|| {
+            if let Some(bus) = self.bus.upgrade() {
+                bus.engine.after_pin();
+            }
+            self.is_gone()
+        });
+        is_gone.then_some(()).ok_or(StillRunning {})
+    }
+
+    /// Whether the handler has been dropped with all that it captured.
+    fn is_gone(&self) -> bool {
+        self.subscriber.is_gone()
+    }
+
+    /// Ends the subscription when the returned guard is dropped.
+    pub fn scoped(self) -> ScopedSubscription {
+        ScopedSubscription { subscription: self }
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("id", &self.id()).field("patterns", &self.patterns()).finish()
+    }
+}
+
+/// Unsubscribes when dropped. Made by [`Subscription::scoped`].
+#[must_use = "the subscription ends when this is dropped"]
+#[derive(Debug)]
+pub struct ScopedSubscription {
+    subscription: Subscription,
+}
+
+impl std::ops::Deref for ScopedSubscription {
+    type Target = Subscription;
+
+    fn deref(&self) -> &Subscription {
+        &self.subscription
+    }
+}
+
+impl Drop for ScopedSubscription {
+    fn drop(&mut self) {
+        self.subscription.unsubscribe();
+    }
+}

@@ -1,0 +1,151 @@
+//! What surrounds a piece of code: the correlation id in force, the event that caused it, how deep
+//! publishes nest, and whose handlers are running.
+//!
+//! A frame lives on the stack of whoever entered it and is linked from a thread-local pointer, so entering
+//! costs two stores. Nothing is inherited by other threads or leaks out of its scope: leaving restores
+//! what was there, by panic too. It never names an event, only ids.
+
+#![allow(unsafe_code)] // One thread-local pointer to frames on the stack; every block carries its proof.
+
+use crate::ids::{CorrelationId, EventId};
+use std::cell::Cell;
+use std::ptr;
+
+/// One level of surroundings.
+pub(crate) struct Frame<'a> {
+    /// The bus whose user code runs here.
+    pub(crate) bus: Option<u64>,
+    /// How many publishes are in progress on this thread.
+    pub(crate) depth: usize,
+    pub(crate) correlation_id: Option<&'a CorrelationId>,
+    pub(crate) causation_id: Option<&'a EventId>,
+    outer: *const Frame<'static>,
+}
+
+thread_local! {
+    static CURRENT: Cell<*const Frame<'static>> = const { Cell::new(ptr::null()) };
+}
+
+struct Restore(*const Frame<'static>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        CURRENT.set(self.0);
+    }
+}
+
+impl<'a> Frame<'a> {
+    pub(crate) fn new(
+        bus: Option<u64>,
+        depth: usize,
+        correlation_id: Option<&'a CorrelationId>,
+        causation_id: Option<&'a EventId>,
+    ) -> Self {
+        Frame { bus, depth, correlation_id, causation_id, outer: ptr::null() }
+    }
+
+    /// Runs `f` within this frame.
+    #[inline]
+    pub(crate) fn enter<R>(mut self, f: impl FnOnce() -> R) -> R {
+        self.outer = CURRENT.get();
+        let _restore = Restore(self.outer);
+        CURRENT.set(ptr::from_ref(&self).cast());
+        f()
+    }
+}
+
+/// Shows `f` the innermost frame, if any.
+#[inline]
+pub(crate) fn with_current<R>(f: impl FnOnce(Option<&Frame<'_>>) -> R) -> R {
+    // SAFETY: a frame is linked only while `enter` holds it on this thread's stack, and unlinked before it
+    // goes, by unwinding too. `f` cannot outlive this call and borrows the frame no longer than that.
+    f(unsafe { CURRENT.get().as_ref() })
+}
+
+/// Whether code that bus `key` runs (a handler, a filter, a destructor) is on this thread's stack.
+pub(crate) fn is_inside(key: u64) -> bool {
+    with_current(|innermost| {
+        let mut frame = innermost;
+        while let Some(here) = frame {
+            if here.bus == Some(key) {
+                return true;
+            }
+            // SAFETY: an outer frame is held by an `enter` further down the same stack, which returns later.
+            frame = unsafe { here.outer.as_ref() };
+        }
+        false
+    })
+}
+
+/// Runs code of bus `key` (a destructor, say) that belongs to no event: waiting for the bus in it would be
+/// waiting for itself.
+pub(crate) fn within_bus<R>(key: u64, f: impl FnOnce() -> R) -> R {
+    let depth = with_current(|frame| frame.map_or(0, |frame| frame.depth));
+    Frame::new(Some(key), depth, None, None).enter(f)
+}
+
+/// The correlation id in force: what `publish` gives to an event that has none.
+///
+/// ```
+/// use codomyrmex_events::{CorrelationId, correlation};
+///
+/// let id = correlation::new_id();
+/// correlation::scope(&id, || assert_eq!(correlation::current().as_ref(), Some(&id)));
+/// assert_eq!(correlation::current(), None);
+/// ```
+pub mod correlation {
+    use super::{Frame, with_current};
+    use crate::ids::CorrelationId;
+
+    /// Runs `f` with `id` as this thread's correlation id; what was in force before returns afterwards,
+    /// after a panic too. Scopes nest, and belong to one thread.
+    pub fn scope<R>(id: &CorrelationId, f: impl FnOnce() -> R) -> R {
+        with_current(|outer| {
+            let (bus, depth) = outer.map_or((None, 0), |outer| (outer.bus, outer.depth));
+            Frame::new(bus, depth, Some(id), outer.and_then(|outer| outer.causation_id)).enter(f)
+        })
+    }
+
+    /// The correlation id in force on this thread; inside a handler, that of the event.
+    #[must_use]
+    pub fn current() -> Option<CorrelationId> {
+        with_current(|frame| frame.and_then(|frame| frame.correlation_id.cloned()))
+    }
+
+    /// A new random id: `cid-` and 12 hexadecimal digits.
+    #[must_use]
+    pub fn new_id() -> CorrelationId {
+        let random = uuid::Uuid::new_v4().as_u128() >> 80;
+        CorrelationId::new(format!("cid-{random:012x}")).expect("16 printable characters are a valid id")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_nest_and_end_by_panic() {
+        let (outer, inner) = (correlation::new_id(), correlation::new_id());
+        assert_ne!(outer, inner);
+        correlation::scope(&outer, || {
+            let caught = std::panic::catch_unwind(|| correlation::scope(&inner, || panic!("on purpose")));
+            assert!(caught.is_err());
+            assert_eq!(correlation::current().as_ref(), Some(&outer));
+        });
+        assert_eq!(correlation::current(), None);
+    }
+
+    #[test]
+    fn a_scope_does_not_hide_whose_code_runs() {
+        let id = correlation::new_id();
+        Frame::new(Some(7), 1, None, None).enter(|| {
+            correlation::scope(&id, || {
+                assert!(is_inside(7));
+                assert!(!is_inside(8));
+                assert_eq!(with_current(|frame| frame.map(|frame| frame.depth)), Some(1));
+            });
+        });
+        assert!(!is_inside(7));
+    }
+}

@@ -1,0 +1,333 @@
+//! The publish path, from a stamped and validated event to its last handler.
+//!
+//! Nothing here waits: the snapshot is a thread's own copy checked against one counter, routes are arrays
+//! of numbers, counts are the thread's own, the history is a ring. What needs a lock (subscribing, reading
+//! dead letters) belongs to the bus and changes this state from outside.
+//!
+//! One pin covers a publish or a batch. Values that made room in the history, and the caller's own `Arc`, are
+//! dropped after the pin: their destructors are user code.
+
+use super::dead_letter::{DeadLetter, DeadLetterInbox};
+use super::deliver::Turn;
+use super::handler::Handler;
+use super::local::{self, Claim, Local, View};
+use super::names::Names;
+use super::shard::{Pin, Shard};
+use super::slots::{Entry, Grace, Slots};
+use super::table::Table;
+use crate::context::{self, Frame};
+use crate::event::{Event, EventPublishError, EventType, PublishErrorKind};
+use crate::ring::{Ring, Spare};
+use crate::sync::{AtomicU64, Ordering};
+use arc_swap::ArcSwap;
+use crossbeam_queue::SegQueue;
+use crossbeam_utils::CachePadded;
+use std::any::Any;
+use std::sync::{Arc, Weak};
+
+/// How many publishes may nest on one thread: handlers that publish from within a publish.
+pub const NESTED_PUBLISHES_MAX: usize = 64;
+
+/// Where accepted events get their numbers, and are kept.
+pub(crate) enum History {
+    /// Numbers only.
+    Off(CachePadded<AtomicU64>),
+    On(Ring<Arc<Event>>),
+}
+
+pub(crate) struct Engine {
+    /// Of the bus; never reused in this process.
+    pub(crate) key: u64,
+    /// The version of `table`: what publishers compare with their copy's.
+    version: CachePadded<AtomicU64>,
+    table: ArcSwap<Table>,
+    pub(crate) slots: Slots,
+    shards: ArcSwap<Vec<Arc<Shard>>>,
+    pub(crate) names: Names,
+    pub(crate) history: History,
+    pub(crate) grace: Grace,
+    /// `once` subscriptions that had their turn and must be struck from the table.
+    spent: SegQueue<Entry>,
+    pub(crate) dead_letters: DeadLetterInbox,
+    pub(crate) dead_lettered: AtomicU64,
+    pub(crate) cancelled: AtomicU64,
+    /// Events copied because somebody else held them when their correlation had to be filled in.
+    pub(crate) copied: AtomicU64,
+    /// The bus that this engine is in, for handlers that ask.
+    pub(crate) owner: Weak<dyn Any + Send + Sync>,
+    alive: Arc<()>,
+}
+
+impl Engine {
+    /// `history` and `dead_letters`: how many events and letters to keep; 0 keeps none.
+    pub(crate) fn new(history: usize, dead_letters: usize, owner: Weak<dyn Any + Send + Sync>) -> Self {
+        static KEYS: AtomicU64 = AtomicU64::new(1);
+        let table = Table::new();
+        Engine {
+            key: KEYS.fetch_add(1, Ordering::Relaxed),
+            version: CachePadded::new(AtomicU64::new(table.version)),
+            table: ArcSwap::from_pointee(table),
+            slots: Slots::new(),
+            shards: ArcSwap::default(),
+            names: Names::new(),
+            history: match history {
+                0 => History::Off(CachePadded::new(AtomicU64::new(0))),
+                kept => History::On(Ring::new(kept)),
+            },
+            grace: Grace::new(),
+            spent: SegQueue::new(),
+            dead_letters: DeadLetterInbox::new(dead_letters),
+            dead_lettered: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+            copied: AtomicU64::new(0),
+            owner,
+            alive: Arc::new(()),
+        }
+    }
+
+    pub(crate) fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    /// Makes `table` the one that every publish beginning from now on sees. One caller at a time.
+    pub(crate) fn set_table(&self, table: Table) {
+        let version = table.version;
+        self.table.store(Arc::new(table));
+        // Ordering: SeqCst. Release gives publishers the table; and closing, then looking at the pins, must
+        // not be reordered (see `Shard::pin`).
+        self.version.store(version, Ordering::SeqCst);
+    }
+
+    pub(crate) fn shards(&self) -> Arc<Vec<Arc<Shard>>> {
+        self.shards.load_full()
+    }
+
+    pub(crate) fn last_sequence(&self) -> u64 {
+        match &self.history {
+            History::Off(last) => last.load(Ordering::Acquire),
+            History::On(ring) => ring.last_sequence(),
+        }
+    }
+
+    /// Publishes one event: to all who hear it, on this thread.
+    #[inline]
+    pub(crate) fn publish(&self, event: Arc<Event>) -> Result<u64, EventPublishError> {
+        let depth = context::with_current(|frame| frame.map_or(0, |frame| frame.depth));
+        let event = self.stamped(event, depth)?;
+        let mut local = local::take(self);
+        let outcome = {
+            let Local { shard, view, spare, hits, .. } = &mut *local;
+            let pin = shard.pin();
+            self.publish_pinned(event, depth, shard, view, spare, hits, &pin)
+        };
+        local::put_back(local);
+        self.after_pin();
+        outcome.map(|accepted| accepted.sequence)
+    }
+
+    /// Publishes events in order, under one pin.
+    pub(crate) fn publish_batch(&self, events: Vec<Arc<Event>>) -> Vec<Result<u64, EventPublishError>> {
+        let depth = context::with_current(|frame| frame.map_or(0, |frame| frame.depth));
+        let mut local = local::take(self);
+        let outcomes: Vec<Result<Accepted, EventPublishError>> = {
+            let Local { shard, view, spare, hits, .. } = &mut *local;
+            let pin = shard.pin();
+            let publish = |event| {
+                let event = self.stamped(event, depth)?;
+                self.publish_pinned(event, depth, shard, view, spare, hits, &pin)
+            };
+            events.into_iter().map(publish).collect()
+        };
+        local::put_back(local);
+        self.after_pin();
+        outcomes.into_iter().map(|outcome| outcome.map(|accepted| accepted.sequence)).collect()
+    }
+
+    /// Fills in what the surroundings say of correlation and causation; in place if nobody else holds the
+    /// event. Counts the refusal of an event that nests too deep.
+    #[inline]
+    fn stamped(&self, mut event: Arc<Event>, depth: usize) -> Result<Arc<Event>, EventPublishError> {
+        if depth >= NESTED_PUBLISHES_MAX {
+            return Err(self.refuse(PublishErrorKind::TooDeep { limit: NESTED_PUBLISHES_MAX }, event));
+        }
+        context::with_current(|frame| {
+            let Some(frame) = frame else { return };
+            let correlation_id = frame.correlation_id.filter(|_| event.correlation_id().is_none());
+            let causation_id = frame.causation_id.filter(|_| event.causation_id().is_none());
+            if correlation_id.is_none() && causation_id.is_none() {
+                return;
+            }
+            if Arc::get_mut(&mut event).is_none() {
+                self.copied.fetch_add(1, Ordering::Relaxed);
+            }
+            Arc::make_mut(&mut event).fill_correlation(correlation_id, causation_id);
+        });
+        Ok(event)
+    }
+
+    /// Counts an event as offered and refused.
+    #[cold]
+    pub(crate) fn refuse(&self, kind: PublishErrorKind, event: Arc<Event>) -> EventPublishError {
+        let local = local::take(self);
+        local.shard.offered.add(1);
+        local.shard.refused.add(1);
+        local::put_back(local);
+        EventPublishError::new(kind, Some(event))
+    }
+
+    #[inline]
+    #[allow(clippy::too_many_arguments)] // The parts of a `Local`, borrowed apart, and the pin on one of them.
+    fn publish_pinned(
+        &self,
+        event: Arc<Event>,
+        depth: usize,
+        shard: &Shard,
+        view: &mut View,
+        spare: &mut Spare<Arc<Event>>,
+        hits: &mut Vec<u32>,
+        pin: &Pin<'_>,
+    ) -> Result<Accepted, EventPublishError> {
+        shard.offered.add(1);
+        // Ordering: Acquire pairs with `set_table`: who was subscribed before this publish began is in it.
+        if self.version.load(Ordering::Acquire) != view.table.version {
+            *view = View::of(self, shard);
+        }
+        if !view.table.is_open {
+            shard.refused.add(1);
+            return Err(EventPublishError::new(PublishErrorKind::Closed, Some(event)));
+        }
+        let known;
+        let route: &[Entry] = if let Some(index) = event.event_type().standard_index() {
+            shard.published[index].add(1);
+            view.table.standard_route(index)
+        } else if let EventType::Named(name) = event.event_type() {
+            known = self.names.find(name, &view.table, hits);
+            known.as_ref().map_or(&[], |known| known.counted_route())
+        } else {
+            &[]
+        };
+        shard.accepted.add(1);
+        let accepted = if route.is_empty() {
+            self.record(spare, event)
+        } else {
+            let (sequence, evicted) = self.record_clone(spare, &event);
+            let frame = Frame::new(Some(self.key), depth + 1, event.correlation_id(), Some(event.event_id()));
+            let turn = Turn { engine: self, pin, turns: &view.turns, event: &event, sequence };
+            frame.enter(|| turn.follow(route));
+            Accepted { sequence, _leavings: [evicted, Some(event)] }
+        };
+        shard.completed.add(1);
+        Ok(accepted)
+    }
+
+    #[inline]
+    fn record(&self, spare: &mut Spare<Arc<Event>>, event: Arc<Event>) -> Accepted {
+        match &self.history {
+            History::On(ring) => {
+                let (sequence, evicted) = ring.push(spare, event);
+                Accepted { sequence, _leavings: [evicted, None] }
+            }
+            History::Off(last) => {
+                Accepted { sequence: last.fetch_add(1, Ordering::AcqRel) + 1, _leavings: [Some(event), None] }
+            }
+        }
+    }
+
+    #[inline]
+    fn record_clone(&self, spare: &mut Spare<Arc<Event>>, event: &Arc<Event>) -> (u64, Option<Arc<Event>>) {
+        match &self.history {
+            History::On(ring) => ring.push(spare, Arc::clone(event)),
+            History::Off(last) => (last.fetch_add(1, Ordering::AcqRel) + 1, None),
+        }
+    }
+
+    /// Delivers a letter's event to the subscription that failed it, and to no other.
+    pub(crate) fn redeliver(&self, letter: &DeadLetter, entry: &Entry) -> Redelivered {
+        let depth = context::with_current(|frame| frame.map_or(0, |frame| frame.depth));
+        if depth >= NESTED_PUBLISHES_MAX {
+            return Redelivered::TooDeep;
+        }
+        let mut local = local::take(self);
+        let outcome = {
+            let Local { shard, view, .. } = &mut *local;
+            let pin = shard.pin();
+            if self.version.load(Ordering::Acquire) != view.table.version {
+                *view = View::of(self, shard);
+            }
+            let event = letter.event();
+            let sequence = letter.sequence().unwrap_or(0);
+            let frame = Frame::new(Some(self.key), depth + 1, event.correlation_id(), Some(event.event_id()));
+            let turn = Turn { engine: self, pin: &pin, turns: &view.turns, event, sequence };
+            frame.enter(|| turn.redeliver(entry))
+        };
+        local::put_back(local);
+        self.after_pin();
+        match outcome {
+            None => Redelivered::Gone,
+            Some(Ok(())) => Redelivered::Delivered,
+            Some(Err(again)) => Redelivered::FailedAgain(letter.clone().failed_again(again)),
+        }
+    }
+
+    /// A `once` subscription has claimed its turn: nobody else may find it.
+    #[cold]
+    pub(crate) fn spend(&self, handler: &Handler, pin: &Pin<'_>) {
+        let entry = handler.subscriber.entry;
+        // Announced first: whoever gets this slot next has struck the spent ones before.
+        self.spent.push(entry);
+        if let Some(taken) = self.slots.take_exact(entry.slot, handler, pin) {
+            self.grace.begin(taken, || self.shards());
+        }
+    }
+
+    /// A `once` subscription that was spent and is still in the table.
+    pub(crate) fn next_spent(&self) -> Option<Entry> {
+        self.spent.pop()
+    }
+
+    /// Takes apart the handlers that nobody can be running any more. Destructors run here, so inside user
+    /// code of this bus, which runs under a pin, it is left to the publish around it.
+    #[inline]
+    pub(crate) fn after_pin(&self) {
+        if self.grace.is_busy() && !context::is_inside(self.key) {
+            self.grace.sweep(self.key);
+        }
+    }
+
+    /// Whether a publish that may be running handlers is in progress on any thread.
+    pub(crate) fn is_publishing(&self) -> bool {
+        self.shards().iter().any(|shard| shard.pinned().is_some())
+    }
+
+    #[cold]
+    pub(crate) fn new_local(&self) -> Local {
+        let shards = self.shards();
+        let left = shards.iter().find(|shard| shard.claim());
+        let shard = left.cloned().unwrap_or_else(|| {
+            let shard = Shard::owned();
+            self.shards.rcu(|shards| {
+                let mut shards = Vec::clone(shards);
+                shards.push(Arc::clone(&shard));
+                shards
+            });
+            shard
+        });
+        let view = View::of(self, &shard);
+        let shard = Claim::new(shard, Arc::downgrade(&self.alive));
+        Local { bus: self.key, shard, view, spare: Spare::new(), hits: Vec::new() }
+    }
+}
+
+/// An accepted event's number, with the values to drop when the pin is gone.
+struct Accepted {
+    sequence: u64,
+    _leavings: [Option<Arc<Event>>; 2],
+}
+
+/// What became of a redriven letter.
+pub(crate) enum Redelivered {
+    Delivered,
+    FailedAgain(DeadLetter),
+    Gone,
+    TooDeep,
+}

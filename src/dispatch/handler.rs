@@ -1,0 +1,152 @@
+//! What a subscriber hands in, and what it is handed.
+
+use super::engine::Engine;
+use super::subscriber::Subscriber;
+use crate::event::Event;
+use std::error::Error;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// Any error; what a handler may fail with.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What a handler returns: `()`, or a `Result` whose error converts into a [`BoxError`].
+pub trait HandlerOutcome {
+    /// `Ok`, or why the delivery failed.
+    ///
+    /// # Errors
+    /// The handler's own.
+    fn into_result(self) -> Result<(), BoxError>;
+}
+
+impl HandlerOutcome for () {
+    #[inline]
+    fn into_result(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl<T, E: Into<BoxError>> HandlerOutcome for Result<T, E> {
+    #[inline]
+    fn into_result(self) -> Result<(), BoxError> {
+        self.map(drop).map_err(Into::into)
+    }
+}
+
+pub(crate) type Call = Box<dyn Fn(&Delivery<'_>) -> Result<(), BoxError> + Send + Sync>;
+pub(crate) type Filter = Box<dyn Fn(&Event) -> bool + Send + Sync>;
+
+/// A subscription's closures. The only thing of a subscription that can be taken away while others look.
+pub(crate) struct Handler {
+    pub(crate) key: u64,
+    /// Whether the turn must be asked for: there is a filter, or only one turn.
+    pub(crate) is_guarded: bool,
+    pub(crate) call: Call,
+    pub(crate) filter: Option<Filter>,
+    pub(crate) subscriber: Arc<Subscriber>,
+}
+
+/// One event on its way to one subscription. Dereferences to the [`Event`].
+pub struct Delivery<'a> {
+    pub(crate) event: &'a Arc<Event>,
+    pub(crate) sequence: u64,
+    pub(crate) attempt: u32,
+    pub(crate) subscriber: &'a Arc<Subscriber>,
+    pub(crate) engine: &'a Engine,
+}
+
+impl Delivery<'_> {
+    /// The event, to be kept or passed on by cloning the `Arc`.
+    #[must_use]
+    pub fn event(&self) -> &Arc<Event> {
+        self.event
+    }
+
+    /// The publication's number: 1 for the first event that the bus accepted.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// 1 for the first attempt, 2 for the first retry.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The id of the subscription that this delivery is for.
+    #[must_use]
+    pub fn subscriber_id(&self) -> &str {
+        self.subscriber.id()
+    }
+}
+
+impl Deref for Delivery<'_> {
+    type Target = Event;
+
+    fn deref(&self) -> &Event {
+        self.event
+    }
+}
+
+impl fmt::Debug for Delivery<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("event", self.event)
+            .field("sequence", &self.sequence)
+            .field("attempt", &self.attempt)
+            .field("subscriber_id", &self.subscriber_id())
+            .finish()
+    }
+}
+
+/// Why one attempt at a handler failed.
+pub(crate) enum Failure {
+    Returned(BoxError),
+    Panicked(Box<dyn std::any::Any + Send>),
+}
+
+impl Failure {
+    /// The error and its sources, outermost first; of a panic, its message.
+    pub(crate) fn into_chain(self) -> Vec<String> {
+        match self {
+            Failure::Returned(error) => {
+                let mut chain = Vec::new();
+                let mut next: Option<&dyn Error> = Some(error.as_ref());
+                while let Some(error) = next.filter(|_| chain.len() < CHAIN_LINKS_MAX) {
+                    chain.push(bounded(guarded_text(error)));
+                    next = error.source();
+                }
+                chain
+            }
+            Failure::Panicked(payload) => {
+                let message = payload
+                    .downcast_ref::<&str>()
+                    .map(|text| (*text).to_owned())
+                    .or_else(|| payload.downcast_ref::<String>().cloned())
+                    .unwrap_or_else(|| "a value that is not text".to_owned());
+                vec![bounded(format!("panicked: {message}"))]
+            }
+        }
+    }
+}
+
+/// How many links of an error chain are kept, and how many bytes of each.
+const CHAIN_LINKS_MAX: usize = 16;
+const CHAIN_LINK_BYTES_MAX: usize = 4_096;
+
+/// A user's `Display` may panic; that must not undo the isolation of the handler.
+fn guarded_text(error: &dyn Error) -> String {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| error.to_string()))
+        .unwrap_or_else(|_| "an error whose Display panicked".to_owned())
+}
+
+fn bounded(mut text: String) -> String {
+    if text.len() > CHAIN_LINK_BYTES_MAX {
+        let end = text.floor_char_boundary(CHAIN_LINK_BYTES_MAX);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}

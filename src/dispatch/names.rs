@@ -1,0 +1,253 @@
+//! The bounded memory of event names that are not standard: their routes, and how often they were published.
+//!
+//! A warm name costs one hash look-up. The memory is set-associative: a name may sit in one of the four ways
+//! of its set, so finding, adding and replacing are a few atomic operations and never a lock.
+//!
+//! It cannot be flooded. In a full set each newcomer takes one point from the way with the fewest points (its
+//! publications less what it lost so far), and replaces it only when none are left. Names made up once each
+//! can therefore only push each other out, through a single way of a set, while names in use keep theirs. A
+//! name that is not remembered is matched again each time; nothing else changes for it.
+
+use super::table::{Route, Table};
+use crate::ids::EventName;
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use arc_swap::{ArcSwapOption, Guard};
+use foldhash::quality::RandomState;
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::{Arc, OnceLock};
+
+/// How many names are remembered.
+pub(crate) const NAMES_MAX: usize = PAGES * SETS_PER_PAGE * WAYS;
+
+const WAYS: usize = 4;
+/// Pages are allocated when first needed: a bus that uses no names of its own pays for none.
+const SETS_PER_PAGE: usize = 64;
+const PAGES: usize = 64;
+
+/// A remembered name. Replaced as a whole when the table has changed.
+pub(crate) struct Known {
+    name: EventName,
+    route: Route,
+    version: u64,
+    points: Arc<Points>,
+}
+
+impl Known {
+    /// Who hears it; counts one publication.
+    #[inline]
+    pub(crate) fn counted_route(&self) -> &Route {
+        self.points.published.fetch_add(1, Ordering::Relaxed);
+        &self.route
+    }
+}
+
+#[derive(Default)]
+struct Points {
+    published: AtomicU64,
+    lost: AtomicU64,
+}
+
+impl Points {
+    fn left(&self) -> u64 {
+        self.published.load(Ordering::Relaxed).saturating_sub(self.lost.load(Ordering::Relaxed))
+    }
+}
+
+#[derive(Default)]
+struct Way {
+    /// The hash of the name in this way, 0 while it is free. Whoever changes it fills the way.
+    tag: AtomicU64,
+    known: ArcSwapOption<Known>,
+}
+
+#[derive(Default)]
+#[repr(align(64))]
+struct Set([Way; WAYS]);
+
+type Page = Box<[Set]>;
+
+pub(crate) struct Names {
+    pages: Box<[OnceLock<Page>]>,
+    hasher: RandomState,
+    remembered: AtomicUsize,
+    /// Publications of names that are not, or no longer, remembered.
+    forgotten: AtomicU64,
+}
+
+impl Names {
+    pub(crate) fn new() -> Self {
+        Names {
+            pages: (0..PAGES).map(|_| OnceLock::new()).collect(),
+            hasher: RandomState::default(),
+            remembered: AtomicUsize::new(0),
+            forgotten: AtomicU64::new(0),
+        }
+    }
+
+    /// What is known of `name` under `table`, learning it if it is new. Never empty.
+    #[inline]
+    pub(crate) fn find(
+        &self,
+        name: &EventName,
+        table: &Table,
+        hits: &mut Vec<u32>,
+    ) -> Guard<Option<Arc<Known>>> {
+        let tag = self.hasher.hash_one(name.as_str()).max(1);
+        let set = self.set(tag);
+        if let Some(way) = set.0.iter().find(|way| way.tag.load(Ordering::Acquire) == tag) {
+            let known = way.known.load();
+            match known.as_ref().filter(|known| known.name == *name) {
+                Some(current) if current.version == table.version => return known,
+                Some(stale) => return Guard::from_inner(Some(refresh(way, stale, table, hits))),
+                None => {}
+            }
+        }
+        Guard::from_inner(Some(self.learn(set, tag, name, table, hits)))
+    }
+
+    fn set(&self, tag: u64) -> &Set {
+        let page = self.pages[(tag >> 32) as usize % PAGES]
+            .get_or_init(|| (0..SETS_PER_PAGE).map(|_| Set::default()).collect());
+        &page[tag as usize % SETS_PER_PAGE]
+    }
+
+    #[cold]
+    fn learn(&self, set: &Set, tag: u64, name: &EventName, table: &Table, hits: &mut Vec<u32>) -> Arc<Known> {
+        let known = Arc::new(Known {
+            name: name.clone(),
+            route: table.route_of(name.as_str(), hits),
+            version: table.version,
+            points: Arc::default(),
+        });
+        if !self.admit(set, tag, &known) {
+            self.forgotten.fetch_add(1, Ordering::Relaxed);
+        }
+        known
+    }
+
+    /// Gives `known` a way of its set: a free one, or one that has no points left.
+    fn admit(&self, set: &Set, tag: u64, known: &Arc<Known>) -> bool {
+        for way in &set.0 {
+            let holder = way.tag.load(Ordering::Relaxed);
+            if holder == tag {
+                return false; // Another thread is learning it.
+            }
+            if holder == 0 && way.claim(0, tag) {
+                way.known.store(Some(Arc::clone(known)));
+                self.remembered.fetch_add(1, Ordering::Relaxed);
+                return true;
+            }
+        }
+        let weakest = set.0.iter().filter_map(|way| way.known.load_full().map(|held| (way, held)));
+        let Some((way, held)) = weakest.min_by_key(|(_, held)| held.points.left()) else { return false };
+        held.points.lost.fetch_add(1, Ordering::Relaxed);
+        let holder = way.tag.load(Ordering::Relaxed);
+        if held.points.left() > 0 || holder == tag || !way.claim(holder, tag) {
+            return false;
+        }
+        way.known.store(Some(Arc::clone(known)));
+        self.forgotten.fetch_add(held.points.published.load(Ordering::Relaxed), Ordering::Relaxed);
+        true
+    }
+
+    /// How many names are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.remembered.load(Ordering::Relaxed)
+    }
+
+    /// Publications of names that are not, or no longer, remembered.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten.load(Ordering::Relaxed)
+    }
+
+    /// The remembered names, each with its publications.
+    pub(crate) fn published(&self) -> HashMap<EventName, u64> {
+        let sets = self.pages.iter().filter_map(OnceLock::get).flatten();
+        let known = sets.flat_map(|set| set.0.iter().filter_map(|way| way.known.load_full()));
+        let mut published = HashMap::new();
+        for known in known {
+            *published.entry(known.name.clone()).or_default() +=
+                known.points.published.load(Ordering::Relaxed);
+        }
+        published
+    }
+}
+
+impl Way {
+    fn claim(&self, holder: u64, tag: u64) -> bool {
+        self.tag.compare_exchange(holder, tag, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// Matches a remembered name against a newer table.
+#[cold]
+fn refresh(way: &Way, stale: &Arc<Known>, table: &Table, hits: &mut Vec<u32>) -> Arc<Known> {
+    let fresh = Arc::new(Known {
+        name: stale.name.clone(),
+        route: table.route_of(stale.name.as_str(), hits),
+        version: table.version,
+        points: Arc::clone(&stale.points),
+    });
+    // A reader that still holds an older table must not undo what a newer one learned.
+    if stale.version < table.version {
+        way.known.compare_and_swap(stale, Some(Arc::clone(&fresh)));
+    }
+    fresh
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventType;
+
+    fn name(text: &str) -> EventName {
+        match EventType::parse(text) {
+            Ok(EventType::Named(name)) => name,
+            other => panic!("{text} is not a name of its own: {other:?}"),
+        }
+    }
+
+    fn publish(names: &Names, text: &str, table: &Table) {
+        let known = names.find(&name(text), table, &mut Vec::new());
+        known.as_ref().expect("never empty").counted_route();
+    }
+
+    #[test]
+    fn a_flood_of_made_up_names_does_not_push_out_those_in_use() {
+        let (names, table) = (Names::new(), Table::new());
+        let in_use: Vec<String> = (0..2_000).map(|n| format!("in.use.{n}")).collect();
+        for _ in 0..3 {
+            in_use.iter().for_each(|text| publish(&names, text, &table));
+        }
+        for n in 0..100_000 {
+            publish(&names, &format!("made.up.{n}"), &table);
+        }
+        assert!(names.len() <= NAMES_MAX);
+        let published = names.published();
+        assert!(published.len() <= NAMES_MAX);
+        let kept = in_use.iter().filter(|text| published.get(&name(text)) == Some(&3)).count();
+        assert!(kept > 1_990, "{kept} of 2,000 names in use were kept");
+    }
+
+    #[test]
+    fn a_name_that_comes_into_use_after_a_flood_is_remembered() {
+        let (names, table) = (Names::new(), Table::new());
+        for n in 0..100_000 {
+            publish(&names, &format!("made.up.{n}"), &table);
+        }
+        for _ in 0..5 {
+            publish(&names, "late.but.real", &table);
+        }
+        assert!(names.published().contains_key(&name("late.but.real")));
+    }
+
+    #[test]
+    fn publications_are_counted_remembered_or_not() {
+        let (names, table) = (Names::new(), Table::new());
+        for n in 0..50_000 {
+            publish(&names, &format!("n.{}", n % 30_000), &table);
+        }
+        assert_eq!(names.published().values().sum::<u64>() + names.forgotten(), 50_000);
+    }
+}

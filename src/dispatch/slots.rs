@@ -1,0 +1,247 @@
+//! Where handlers sit: numbered slots that can be emptied while others look.
+//!
+//! Routes name a slot and a key, never a handler, so a route in an old snapshot, a job or a letter keeps no
+//! closure alive: the slot is emptied and the route leads nowhere. Keys are never reused; slots are, once
+//! nobody can be looking at what was in them.
+//!
+//! Taking a handler out and taking it apart are two steps. [`Slots::take`] empties the slot; what it returns
+//! waits in [`Grace`] until every pin that was held at that moment has been dropped. Only then are the
+//! closure and its captures dropped, outside of any pin or lock, since a destructor is user code.
+
+#![allow(unsafe_code)] // Handlers sit behind atomic pointers; every block carries its proof.
+
+use super::handler::Handler;
+use super::shard::{Pin, Shard};
+use super::subscriber::Subscriber;
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering, fence};
+use crossbeam_queue::SegQueue;
+use std::ptr::{self, NonNull};
+use std::sync::{Arc, OnceLock};
+
+/// The place of one subscription in a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Of the subscription; in order of subscribing, never reused.
+    pub(crate) key: u64,
+    pub(crate) slot: u32,
+    pub(crate) priority: i32,
+}
+
+impl Entry {
+    /// Sorts by descending priority, ties in order of subscribing.
+    pub(crate) fn rank(&self) -> (std::cmp::Reverse<i32>, u64) {
+        (std::cmp::Reverse(self.priority), self.key)
+    }
+}
+
+/// Log2 of the size of the first bucket; each further bucket is twice as large as the one before.
+const FIRST_BUCKET_BITS: u32 = 5;
+const BUCKETS: usize = (u32::BITS - FIRST_BUCKET_BITS) as usize;
+
+type Bucket = Box<[AtomicPtr<Handler>]>;
+
+/// Slots never move, so a reader needs no snapshot of them.
+pub(crate) struct Slots {
+    buckets: [OnceLock<Bucket>; BUCKETS],
+}
+
+/// Bucket and place in it.
+#[inline]
+fn locate(slot: u32) -> (usize, usize) {
+    let position = slot as usize + (1 << FIRST_BUCKET_BITS);
+    let bits = position.ilog2();
+    ((bits - FIRST_BUCKET_BITS) as usize, position - (1 << bits))
+}
+
+impl Slots {
+    pub(crate) fn new() -> Self {
+        Slots { buckets: [const { OnceLock::new() }; BUCKETS] }
+    }
+
+    #[inline]
+    fn pointer(&self, slot: u32) -> Option<&AtomicPtr<Handler>> {
+        let (bucket, place) = locate(slot);
+        self.buckets.get(bucket)?.get()?.get(place)
+    }
+
+    /// The handler that `entry` names, unless it was unsubscribed; lent for as long as the pin is held.
+    #[inline]
+    pub(crate) fn get<'p>(&self, entry: &Entry, _pin: &'p Pin<'_>) -> Option<&'p Handler> {
+        let handler = self.pointer(entry.slot)?.load(Ordering::Acquire);
+        // SAFETY: the pointer is null or came from `Box::into_raw` in `put`, whose Release store this load
+        // acquires. Whoever empties the slot hands the handler to `Grace`, which waits for pins that began
+        // before; ours did, or this load would have seen the slot empty (the fence in `Shard::pin`).
+        let handler = unsafe { handler.as_ref() }?;
+        (handler.key == entry.key).then_some(handler)
+    }
+
+    /// Whether `entry` still names a handler.
+    pub(crate) fn is_live(&self, entry: &Entry, pin: &Pin<'_>) -> bool {
+        self.get(entry, pin).is_some()
+    }
+
+    /// Fills an empty slot. The caller is the only one that fills slots.
+    pub(crate) fn put(&self, slot: u32, handler: Box<Handler>) {
+        let (bucket, place) = locate(slot);
+        let bucket = self.buckets[bucket].get_or_init(|| {
+            (0..1_usize << (bucket as u32 + FIRST_BUCKET_BITS)).map(|_| AtomicPtr::default()).collect()
+        });
+        let before = bucket[place].swap(Box::into_raw(handler), Ordering::AcqRel);
+        debug_assert!(before.is_null(), "slot {slot} was not empty");
+    }
+
+    /// Empties the slot if `handler`, which the pin protects, is still in it.
+    pub(crate) fn take_exact(&self, slot: u32, handler: &Handler, _pin: &Pin<'_>) -> Option<Taken> {
+        let expected = ptr::from_ref(handler).cast_mut();
+        // Under a pin the address cannot have been freed and used again.
+        self.pointer(slot)?
+            .compare_exchange(expected, ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed)
+            .ok()
+            .and_then(NonNull::new)
+            .map(|handler| Taken { handler, slot })
+    }
+
+    /// Empties the slot. The caller makes sure that it still belongs to the subscription that it means: a
+    /// slot is given to another only by the caller, after `Grace`.
+    pub(crate) fn take(&self, slot: u32) -> Option<Taken> {
+        let handler = NonNull::new(self.pointer(slot)?.swap(ptr::null_mut(), Ordering::AcqRel))?;
+        Some(Taken { handler, slot })
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        for pointer in self.buckets.iter().filter_map(OnceLock::get).flatten() {
+            if let Some(handler) = NonNull::new(pointer.swap(ptr::null_mut(), Ordering::Relaxed)) {
+                // SAFETY: `&mut self`: nobody looks any more, and the slot owned its handler.
+                let handler = unsafe { Box::from_raw(handler.as_ptr()) };
+                let subscriber = Arc::clone(&handler.subscriber);
+                drop(handler);
+                subscriber.set_gone();
+            }
+        }
+    }
+}
+
+/// A handler that is out of its slot, but may still be running.
+pub(crate) struct Taken {
+    handler: NonNull<Handler>,
+    slot: u32,
+}
+
+// SAFETY: a `Taken` owns its handler, and `Handler` is `Send + Sync` (its closures are required to be).
+unsafe impl Send for Taken {}
+
+struct Waiting {
+    taken: Taken,
+    /// The pins that may still lend the handler, by the value they had.
+    pins: Vec<(Arc<Shard>, u64)>,
+}
+
+impl Waiting {
+    fn is_over(&mut self) -> bool {
+        self.pins.retain(|(shard, pin)| shard.pinned() == Some(*pin));
+        self.pins.is_empty()
+    }
+}
+
+/// The waiting room of taken handlers.
+pub(crate) struct Grace {
+    waiting: SegQueue<Waiting>,
+    /// How many are waiting or being taken apart.
+    count: AtomicUsize,
+    /// Slots that nobody looks at any more.
+    free: SegQueue<u32>,
+}
+
+impl Grace {
+    pub(crate) fn new() -> Self {
+        Grace { waiting: SegQueue::new(), count: AtomicUsize::new(0), free: SegQueue::new() }
+    }
+
+    /// Whether there may be something to [`sweep`](Self::sweep).
+    #[inline]
+    pub(crate) fn is_busy(&self) -> bool {
+        self.count.load(Ordering::Relaxed) != 0
+    }
+
+    /// A slot that was in use before.
+    pub(crate) fn free_slot(&self) -> Option<u32> {
+        self.free.pop()
+    }
+
+    /// Returns a slot that was not used after all.
+    pub(crate) fn give_slot(&self, slot: u32) {
+        self.free.push(slot);
+    }
+
+    /// Lets `taken` wait for the pins held at this moment. `shards` is called after the slot is known to be
+    /// empty to all.
+    pub(crate) fn begin(&self, taken: Taken, shards: impl FnOnce() -> Arc<Vec<Arc<Shard>>>) {
+        // Ordering: see `Shard::pin`. A shard that is not listed yet pins after it is, and then finds the
+        // slot empty.
+        fence(Ordering::SeqCst);
+        let pins =
+            shards().iter().filter_map(|shard| shard.pinned().map(|pin| (Arc::clone(shard), pin))).collect();
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.waiting.push(Waiting { taken, pins });
+    }
+
+    /// Takes apart what nobody can be looking at any more. Runs destructors: not under a lock or a pin.
+    #[cold]
+    pub(crate) fn sweep(&self, bus: u64) {
+        for _ in 0..self.waiting.len() {
+            let Some(mut waiting) = self.waiting.pop() else { break };
+            if waiting.is_over() {
+                self.take_apart(waiting.taken, bus);
+            } else {
+                self.waiting.push(waiting);
+            }
+        }
+    }
+
+    fn take_apart(&self, taken: Taken, bus: u64) {
+        let Taken { handler, slot } = taken;
+        // SAFETY: the handler is out of its slot, `Taken` is its only owner, and every pin that could lend
+        // it has been dropped.
+        let handler = unsafe { Box::from_raw(handler.as_ptr()) };
+        let subscriber: Arc<Subscriber> = Arc::clone(&handler.subscriber);
+        let dropped = crate::context::within_bus(bus, || {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(handler)))
+        });
+        if dropped.is_err() {
+            tracing::error!(subscriber_id = subscriber.id(), "a destructor of a handler's captures panicked");
+        }
+        self.free.push(slot);
+        subscriber.set_gone();
+        self.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Grace {
+    fn drop(&mut self) {
+        while let Some(Waiting { taken, .. }) = self.waiting.pop() {
+            // SAFETY: `&mut self`: the bus is gone, so nobody looks at handlers; see `take_apart`.
+            let handler = unsafe { Box::from_raw(taken.handler.as_ptr()) };
+            let subscriber = Arc::clone(&handler.subscriber);
+            drop(handler);
+            subscriber.set_gone();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_fill_their_buckets_without_gaps() {
+        let mut places: Vec<_> = (0..1_000).map(locate).collect();
+        places.dedup();
+        assert_eq!(places.len(), 1_000);
+        for (bucket, place) in places {
+            assert!(place < 1 << (bucket as u32 + FIRST_BUCKET_BITS));
+        }
+        assert_eq!(locate(u32::MAX - 32).0, BUCKETS - 1);
+    }
+}

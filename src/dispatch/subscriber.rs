@@ -1,0 +1,82 @@
+//! A subscription without its closures: who it is, what it wants, and what became of its deliveries.
+
+use super::slots::Entry;
+use crate::matcher::Pattern;
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use smol_str::SmolStr;
+
+/// Identity, wishes and rare counts. Lives as long as anyone asks about it; holds nothing of the user's.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    pub(crate) entry: Entry,
+    id: SmolStr,
+    pub(crate) patterns: Box<[Pattern]>,
+    pub(crate) attempts_max: u32,
+    /// At most one turn: set once it was taken.
+    once: Option<AtomicBool>,
+    /// The handler, the filter and their captures have been dropped.
+    gone: AtomicBool,
+    /// What the slot had counted for the subscriptions before this one.
+    pub(crate) begun_before: u64,
+    pub(crate) succeeded_before: u64,
+    pub(crate) filtered: AtomicU64,
+    pub(crate) failed_attempts: AtomicU64,
+    pub(crate) dead_lettered: AtomicU64,
+    pub(crate) cancelled: AtomicU64,
+}
+
+/// What [`Subscriber::new`] is told.
+pub(crate) struct Wishes {
+    pub(crate) id: SmolStr,
+    pub(crate) patterns: Box<[Pattern]>,
+    pub(crate) attempts_max: u32,
+    pub(crate) once: bool,
+}
+
+impl Subscriber {
+    /// `before`: the deliveries begun and succeeded in this slot so far.
+    pub(crate) fn new(wishes: Wishes, entry: Entry, before: (u64, u64)) -> Self {
+        Subscriber {
+            entry,
+            id: wishes.id,
+            patterns: wishes.patterns,
+            attempts_max: wishes.attempts_max,
+            once: wishes.once.then(AtomicBool::default),
+            gone: AtomicBool::new(false),
+            begun_before: before.0,
+            succeeded_before: before.1,
+            filtered: AtomicU64::new(0),
+            failed_attempts: AtomicU64::new(0),
+            dead_lettered: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn is_once(&self) -> bool {
+        self.once.is_some()
+    }
+
+    /// Takes the only turn of a `once` subscription; true for exactly one caller, ever.
+    pub(crate) fn claim_only_turn(&self) -> bool {
+        // Ordering: Relaxed. Being first is all that is decided here.
+        self.once.as_ref().is_none_or(|claimed| !claimed.swap(true, Ordering::Relaxed))
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_gone(&self) {
+        // Ordering: Release. Who sees it set sees the captures dropped.
+        self.gone.store(true, Ordering::Release);
+    }
+}
+
+/// Raises one of the rare counts.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

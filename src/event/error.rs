@@ -1,0 +1,105 @@
+//! Why an event was not published.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use thiserror::Error as ThisError;
+
+use super::{Event, EventType, EventValidationError, PayloadError};
+use crate::ids::InvalidText;
+
+/// An event that was not made or not accepted. Where there was an event, it comes back.
+#[derive(Clone)]
+pub struct EventPublishError(Box<Refused>);
+
+#[derive(Clone)]
+struct Refused {
+    kind: PublishErrorKind,
+    event: Option<Arc<Event>>,
+}
+
+impl EventPublishError {
+    pub(crate) fn new(kind: PublishErrorKind, event: Option<Arc<Event>>) -> Self {
+        Self(Box::new(Refused { kind, event }))
+    }
+
+    /// Why.
+    pub fn kind(&self) -> &PublishErrorKind {
+        &self.0.kind
+    }
+
+    /// The event that was refused; none if it could not even be made.
+    pub fn event(&self) -> Option<&Arc<Event>> {
+        self.0.event.as_ref()
+    }
+
+    /// Takes the event back.
+    pub fn into_event(self) -> Option<Arc<Event>> {
+        self.0.event
+    }
+}
+
+/// Why an event was not made or not accepted.
+#[derive(Debug, Clone, ThisError)]
+#[non_exhaustive]
+pub enum PublishErrorKind {
+    /// A name, source or id may not be one.
+    #[error("{0}")]
+    Invalid(InvalidText),
+    /// The payload or the metadata cannot be JSON.
+    #[error("{0}")]
+    Payload(PayloadError),
+    /// The constructor makes a payload that the event type's standard schema does not allow.
+    #[error("{0} has a payload of another shape")]
+    WrongShape(EventType),
+    /// The bus has been shut down.
+    #[error("the bus is shut down")]
+    Closed,
+    /// Handlers published from handlers too often.
+    #[error("{limit} nested publishes on this thread: the limit")]
+    TooDeep {
+        /// How many may nest.
+        limit: usize,
+    },
+    /// The payload does not fit its schema.
+    #[error("{0}")]
+    Rejected(EventValidationError),
+    /// There was no room, and the policy is to refuse.
+    #[error("the queue is full")]
+    Full,
+}
+
+impl From<InvalidText> for EventPublishError {
+    fn from(invalid: InvalidText) -> Self {
+        Self::new(PublishErrorKind::Invalid(invalid), None)
+    }
+}
+
+impl From<PayloadError> for EventPublishError {
+    fn from(error: PayloadError) -> Self {
+        Self::new(PublishErrorKind::Payload(error), None)
+    }
+}
+
+impl fmt::Debug for EventPublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventPublishError").field("kind", &self.0.kind).field("event", &self.0.event).finish()
+    }
+}
+
+impl fmt::Display for EventPublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.kind.fmt(f)
+    }
+}
+
+/// The display above is the inner error's own, so the chain goes on with what caused that one.
+impl Error for EventPublishError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0.kind {
+            PublishErrorKind::Invalid(invalid) => Some(invalid),
+            PublishErrorKind::Payload(error) => Some(error),
+            PublishErrorKind::Rejected(error) => Some(error),
+            _ => None,
+        }
+    }
+}

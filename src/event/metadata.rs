@@ -1,0 +1,86 @@
+//! What is said about an event, beside its payload: an object, kept as text until somebody asks.
+//!
+//! It mostly passes through, so it is parsed as late as the payload is. It is only ever an object.
+
+use std::sync::{Arc, LazyLock};
+
+use once_cell::race::OnceBox;
+use serde_json::{Map, Value};
+
+use super::payload::{PayloadError, tree};
+use super::scan;
+
+#[derive(Clone, Default)]
+pub(super) struct Metadata(Form);
+
+#[derive(Clone, Default)]
+enum Form {
+    #[default]
+    Empty,
+    Text(Text),
+    Map(Arc<Map<String, Value>>),
+}
+
+/// The text of an object that has passed the scanner.
+struct Text {
+    text: Arc<str>,
+    map: OnceBox<Map<String, Value>>,
+}
+
+impl Clone for Text {
+    fn clone(&self) -> Self {
+        Self { text: Arc::clone(&self.text), map: OnceBox::new() }
+    }
+}
+
+static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+
+impl Metadata {
+    /// A tree too deep to be read back is an error, and is taken apart with care.
+    pub(super) fn from_map(map: Map<String, Value>) -> Result<Self, PayloadError> {
+        if map.is_empty() {
+            return Ok(Self::default());
+        }
+        let tree = Value::Object(map);
+        if !tree::fits(&tree) {
+            tree::dismantle(tree);
+            return Err(PayloadError::in_value("", format_args!("metadata: {}", scan::Reason::Depth)));
+        }
+        match tree {
+            Value::Object(map) => Ok(Self(Form::Map(Arc::new(map)))),
+            _ => Ok(Self::default()),
+        }
+    }
+
+    /// An object's text that the scanner has passed and that has no line breaks.
+    pub(super) fn from_checked(text: impl Into<Arc<str>>) -> Self {
+        Self(Form::Text(Text { text: text.into(), map: OnceBox::new() }))
+    }
+
+    pub(super) fn map(&self) -> &Map<String, Value> {
+        match &self.0 {
+            Form::Empty => &EMPTY,
+            Form::Map(map) => map,
+            Form::Text(form) => form.map.get_or_init(|| match tree::parse(&form.text) {
+                Ok(Value::Object(map)) => Box::new(map),
+                other => unreachable!("the scanner has seen an object, not {other:?}"),
+            }),
+        }
+    }
+
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self.0, Form::Empty)
+    }
+
+    /// Appends the object.
+    pub(super) fn write(&self, out: &mut String) {
+        match &self.0 {
+            Form::Empty => out.push_str("{}"),
+            Form::Text(form) => out.push_str(&form.text),
+            Form::Map(map) => {
+                out.push_str(&serde_json::to_string(map.as_ref()).expect("a map of JSON values is JSON"));
+            }
+        }
+    }
+}

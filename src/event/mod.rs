@@ -1,0 +1,190 @@
+//! An event: what happened, who says so, when, and what it carries.
+//!
+//! Events are made once and then only read: they are shared between handlers, history and streams. Names and ids are
+//! checked when an event is made and the payload's JSON is checked when it is given, so an event that exists can be
+//! sent and read back. The sequence number is not here: it belongs to the publication.
+
+mod builder;
+mod kind;
+mod metadata;
+mod payload;
+mod priority;
+mod scan;
+
+mod create;
+mod lifecycle;
+
+#[cfg(feature = "cloudevents")]
+mod cloudevents;
+mod dict;
+mod json;
+mod read;
+
+mod error;
+mod parse_error;
+mod validation_error;
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use self::metadata::Metadata;
+pub use self::{
+    builder::EventBuilder,
+    create::{
+        AlertLevel, MetricType, MetricValue, create_alert_event, create_analysis_complete_event,
+        create_analysis_start_event, create_error_event, create_metric_event, create_module_load_event,
+        create_system_startup_event,
+    },
+    error::{EventPublishError, PublishErrorKind},
+    kind::{Domain, EventType},
+    lifecycle::{
+        task_completed, task_failed, task_retrying, task_started, workflow_completed, workflow_failed,
+        workflow_started,
+    },
+    parse_error::EventParseError,
+    payload::{EventPayload, Payload, PayloadError, TypedPayload},
+    priority::{EventPriority, UnknownPriority},
+    validation_error::{EventValidationError, SchemaFailure},
+};
+pub(crate) use self::{kind::STANDARD_COUNT, payload::event_type_of, validation_error::FAILURES_MAX};
+use crate::{
+    clock::Timestamp,
+    ids::{CorrelationId, EventId, InvalidText, Source},
+};
+
+/// Something that happened.
+///
+/// ```
+/// use codomyrmex_events::{Event, EventType};
+/// use serde_json::json;
+///
+/// let event = Event::builder(EventType::BuildStart, "ci_pipeline")
+///     .data(json!({"build_type": "release", "target": "codomyrmex"}))
+///     .build()?;
+/// let copy = Event::from_json(&event.to_json()?)?;
+/// assert_eq!(copy.event_id(), event.event_id());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Event {
+    event_type: EventType,
+    source: Source,
+    event_id: EventId,
+    timestamp: Timestamp,
+    correlation_id: Option<CorrelationId>,
+    causation_id: Option<EventId>,
+    data: Payload,
+    metadata: Metadata,
+    priority: EventPriority,
+}
+
+impl Event {
+    /// Begins an event of a type, from a source. Bad texts are reported by [`EventBuilder::build`].
+    pub fn builder(
+        event_type: impl TryInto<EventType, Error: Into<InvalidText>>,
+        source: impl TryInto<Source, Error: Into<InvalidText>>,
+    ) -> EventBuilder {
+        EventBuilder::new(event_type.try_into().map_err(Into::into), source.try_into().map_err(Into::into))
+    }
+
+    /// Begins an event that carries a Rust value; the value's type says which event type it is.
+    pub fn typed<T: EventPayload>(
+        source: impl TryInto<Source, Error: Into<InvalidText>>,
+        payload: T,
+    ) -> EventBuilder {
+        Self::builder(event_type_of::<T>(), source).data(Payload::typed(payload))
+    }
+
+    /// What kind of event it is.
+    #[inline]
+    pub fn event_type(&self) -> &EventType {
+        &self.event_type
+    }
+
+    /// Who published it.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Which event it is.
+    pub fn event_id(&self) -> &EventId {
+        &self.event_id
+    }
+
+    /// When it happened.
+    pub fn timestamp(&self) -> Timestamp {
+        self.timestamp
+    }
+
+    /// The operation that it belongs to.
+    pub fn correlation_id(&self) -> Option<&CorrelationId> {
+        self.correlation_id.as_ref()
+    }
+
+    /// The event that it was published in answer to.
+    pub fn causation_id(&self) -> Option<&EventId> {
+        self.causation_id.as_ref()
+    }
+
+    /// What it carries.
+    pub fn data(&self) -> &Payload {
+        &self.data
+    }
+
+    /// What is said about it beside the payload; empty when nothing is.
+    pub fn metadata(&self) -> &Map<String, Value> {
+        self.metadata.map()
+    }
+
+    /// How urgent it is.
+    #[inline]
+    pub fn priority(&self) -> EventPriority {
+        self.priority
+    }
+
+    /// The payload as a `T`: the publisher's own value if it is one, else made from the JSON. The event's type is
+    /// not looked at.
+    ///
+    /// # Errors
+    /// A payload that does not become a `T`.
+    pub fn payload_as<T: EventPayload>(&self) -> Result<TypedPayload<'_, T>, PayloadError> {
+        match self.data.downcast_ref::<T>() {
+            Some(payload) => Ok(TypedPayload::Borrowed(payload)),
+            None => self.data.deserialize().map(TypedPayload::Owned),
+        }
+    }
+
+    /// Puts the publisher's context where the event says nothing itself.
+    pub(crate) fn fill_correlation(
+        &mut self,
+        correlation_id: Option<&CorrelationId>,
+        causation_id: Option<&EventId>,
+    ) {
+        if self.correlation_id.is_none() {
+            self.correlation_id = correlation_id.cloned();
+        }
+        if self.causation_id.is_none() {
+            self.causation_id = causation_id.cloned();
+        }
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Event");
+        fields
+            .field("event_type", &self.event_type)
+            .field("source", &self.source)
+            .field("event_id", &self.event_id)
+            .field("timestamp", &self.timestamp)
+            .field("priority", &self.priority);
+        if let Some(correlation_id) = &self.correlation_id {
+            fields.field("correlation_id", correlation_id);
+        }
+        if let Some(causation_id) = &self.causation_id {
+            fields.field("causation_id", causation_id);
+        }
+        fields.field("data", &self.data).field("metadata", self.metadata()).finish()
+    }
+}

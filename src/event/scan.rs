@@ -1,0 +1,364 @@
+//! The acceptance rule for JSON texts, in one pass that builds nothing.
+//!
+//! What passes here can always be read later: every string decodes, every number is a finite `f64`, nothing nests
+//! deeper than a tree may. So a payload is kept as text until somebody looks at it, and looking cannot fail. A
+//! scanner of our own, because `serde_json::RawValue` skips those checks and a tree costs several times as much.
+//!
+//! It never recurses, never allocates, and never decides what a text means.
+
+use std::fmt;
+
+/// How deep a text may nest: the event object is depth 1.
+pub(crate) const EVENT_DEPTH_MAX: usize = 128;
+/// How deep a payload, or any other value inside of the event object, may nest.
+pub(crate) const PAYLOAD_DEPTH_MAX: usize = EVENT_DEPTH_MAX - 1;
+
+/// Why a text is refused, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Reason,
+    pub(crate) offset: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    End,
+    Value,
+    Key,
+    Colon,
+    CommaOrEnd,
+    Literal,
+    Number,
+    NumberRange,
+    Escape,
+    Surrogate,
+    Control,
+    Trailing,
+    Depth,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::End => "the text ends too early",
+            Reason::Value => "expected a JSON value",
+            Reason::Key => "expected a key in quotes",
+            Reason::Colon => "expected a colon after the key",
+            Reason::CommaOrEnd => "expected a comma or the end of the array or object",
+            Reason::Literal => "expected true, false or null",
+            Reason::Number => "not a JSON number",
+            Reason::NumberRange => "the number is outside the range of a 64-bit float",
+            Reason::Escape => "not a JSON escape",
+            Reason::Surrogate => "a lone surrogate is no character",
+            Reason::Control => "a control character in a string must be escaped",
+            Reason::Trailing => "nothing may follow the value",
+            Reason::Depth => "nested deeper than 128, the event being depth 1",
+        })
+    }
+}
+
+type Scan<T> = Result<T, Refusal>;
+
+/// A string in the text: what stands between its quotes, and whether that has escapes.
+#[derive(Clone, Copy)]
+pub(crate) struct RawStr<'a> {
+    pub(crate) inner: &'a str,
+    pub(crate) escaped: bool,
+    /// Where the opening quote is.
+    pub(crate) offset: usize,
+}
+
+/// Reads a JSON text from left to right.
+pub(crate) struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+    line_breaks: usize,
+    escapes: usize,
+}
+
+/// Checks a whole text; tells whether line breaks stand between its tokens.
+pub(crate) fn check(text: &str, depth_max: usize) -> Scan<bool> {
+    let mut scanner = Scanner::new(text);
+    scanner.skip_space();
+    scanner.value(depth_max)?;
+    scanner.finish()?;
+    Ok(scanner.line_breaks > 0)
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, at: 0, line_breaks: 0, escapes: 0 }
+    }
+
+    /// How many bytes have been read.
+    pub(crate) fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// How many line breaks have been read, all of them between tokens.
+    pub(crate) fn line_breaks(&self) -> usize {
+        self.line_breaks
+    }
+
+    /// How many escapes have been read.
+    pub(crate) fn escapes(&self) -> usize {
+        self.escapes
+    }
+
+    /// What has been read from `start` on.
+    pub(crate) fn since(&self, start: usize) -> &'a str {
+        &self.text[start..self.at]
+    }
+
+    /// The next byte; 0, which stands for nothing in JSON, at the end.
+    #[inline(always)]
+    fn peek(&self) -> u8 {
+        self.text.as_bytes().get(self.at).copied().unwrap_or(0)
+    }
+
+    /// A complaint about the next byte, or about there being none.
+    #[cold]
+    pub(crate) fn refusal(&self, reason: Reason) -> Refusal {
+        let reason = if self.at >= self.text.len() { Reason::End } else { reason };
+        Refusal { reason, offset: self.at }
+    }
+
+    #[cold]
+    fn refuse<T>(&self, reason: Reason) -> Scan<T> {
+        Err(self.refusal(reason))
+    }
+
+    #[inline(always)]
+    pub(crate) fn skip_space(&mut self) {
+        loop {
+            match self.peek() {
+                b' ' | b'\t' => {}
+                b'\n' | b'\r' => self.line_breaks += 1,
+                _ => return,
+            }
+            self.at += 1;
+        }
+    }
+
+    /// Only white space may be left.
+    pub(crate) fn finish(&mut self) -> Scan<()> {
+        self.skip_space();
+        if self.at < self.text.len() { self.refuse(Reason::Trailing) } else { Ok(()) }
+    }
+
+    /// Takes `byte` if it is next.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, byte: u8) -> bool {
+        let next = self.peek() == byte;
+        self.at += usize::from(next);
+        next
+    }
+
+    /// A key and its colon, and the space up to the value; what the key is.
+    #[inline]
+    pub(crate) fn key(&mut self) -> Scan<RawStr<'a>> {
+        let (offset, escapes) = (self.at, self.escapes);
+        let end = self.skip_key()?;
+        Ok(RawStr { inner: &self.text[offset + 1..end], escaped: self.escapes > escapes, offset })
+    }
+
+    /// A key and its colon, and the space up to the value; where its closing quote is.
+    #[inline(always)]
+    fn skip_key(&mut self) -> Scan<usize> {
+        if self.peek() != b'"' {
+            return self.refuse(Reason::Key);
+        }
+        self.string()?;
+        let end = self.at - 1;
+        self.skip_space();
+        if !self.take(b':') {
+            return self.refuse(Reason::Colon);
+        }
+        self.skip_space();
+        Ok(end)
+    }
+
+    /// One value of any kind that nests at most `depth_max` deep. The caller has skipped the space.
+    pub(crate) fn value(&mut self, depth_max: usize) -> Scan<()> {
+        debug_assert!(depth_max <= EVENT_DEPTH_MAX);
+        let mut depth = 0;
+        // One bit for each open container, the innermost lowest: 1 is an object.
+        let mut objects: u128 = 0;
+        loop {
+            if objects & 1 == 1 {
+                self.skip_key()?;
+            }
+            match self.peek() {
+                b'"' => self.string()?,
+                b'-' | b'0'..=b'9' => self.number()?,
+                open @ (b'{' | b'[') => {
+                    if depth == depth_max {
+                        return self.refuse(Reason::Depth);
+                    }
+                    self.at += 1;
+                    self.skip_space();
+                    let (object, close) = if open == b'{' { (1, b'}') } else { (0, b']') };
+                    if !self.take(close) {
+                        depth += 1;
+                        objects = objects << 1 | object;
+                        continue;
+                    }
+                }
+                b't' => self.literal("true")?,
+                b'f' => self.literal("false")?,
+                b'n' => self.literal("null")?,
+                _ => return self.refuse(Reason::Value),
+            }
+            // A value is complete: close what it ends, then go on to the next one.
+            loop {
+                if depth == 0 {
+                    return Ok(());
+                }
+                self.skip_space();
+                let close = if objects & 1 == 1 { b'}' } else { b']' };
+                if self.take(b',') {
+                    self.skip_space();
+                    break;
+                }
+                if !self.take(close) {
+                    return self.refuse(Reason::CommaOrEnd);
+                }
+                depth -= 1;
+                objects >>= 1;
+            }
+        }
+    }
+
+    fn literal(&mut self, word: &str) -> Scan<()> {
+        let rest = &self.text.as_bytes()[self.at..];
+        if !rest.starts_with(word.as_bytes()) {
+            return self.refuse(Reason::Literal);
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// A string whose opening quote is next.
+    #[inline(always)]
+    fn string(&mut self) -> Scan<()> {
+        self.at += 1;
+        loop {
+            self.at = plain_end(self.text.as_bytes(), self.at);
+            match self.peek() {
+                b'"' => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                b'\\' => self.escape()?,
+                _ => return self.refuse(Reason::Control),
+            }
+        }
+    }
+
+    /// An escape whose backslash is next; a pair of surrogates counts as one.
+    #[cold]
+    fn escape(&mut self) -> Scan<()> {
+        let start = self.at;
+        self.at += 1;
+        self.escapes += 1;
+        match self.peek() {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {
+                self.at += 1;
+                return Ok(());
+            }
+            b'u' => self.at += 1,
+            _ => return self.refuse(Reason::Escape),
+        }
+        let lone = Err(Refusal { reason: Reason::Surrogate, offset: start });
+        match self.hex4()? {
+            0xdc00..=0xdfff => lone,
+            0xd800..=0xdbff => {
+                if !(self.take(b'\\') && self.take(b'u')) {
+                    return lone;
+                }
+                if matches!(self.hex4()?, 0xdc00..=0xdfff) { Ok(()) } else { lone }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn hex4(&mut self) -> Scan<u32> {
+        let mut unit = 0;
+        for _ in 0..4 {
+            let Some(digit) = char::from(self.peek()).to_digit(16) else {
+                return self.refuse(Reason::Escape);
+            };
+            unit = unit << 4 | digit;
+            self.at += 1;
+        }
+        Ok(unit)
+    }
+
+    /// A number: the grammar, and whether a `f64` can hold it.
+    fn number(&mut self) -> Scan<()> {
+        let start = self.at;
+        self.take(b'-');
+        let whole = self.at;
+        self.digits()?;
+        let digits = self.at - whole;
+        if digits > 1 && self.text.as_bytes()[whole] == b'0' {
+            self.at = whole + 1;
+            return self.refuse(Reason::Number);
+        }
+        if self.take(b'.') {
+            self.digits()?;
+        }
+        let exponent = self.take(b'e') || self.take(b'E');
+        if exponent {
+            let _ = self.take(b'+') || self.take(b'-');
+            self.digits()?;
+        }
+        // Without an exponent, 308 digits stay below the greatest f64.
+        if (exponent || digits > 308) && !self.since(start).parse().is_ok_and(f64::is_finite) {
+            return Err(Refusal { reason: Reason::NumberRange, offset: start });
+        }
+        Ok(())
+    }
+
+    /// One digit or more.
+    #[inline(always)]
+    fn digits(&mut self) -> Scan<()> {
+        let start = self.at;
+        while self.peek().is_ascii_digit() {
+            self.at += 1;
+        }
+        if self.at == start { self.refuse(Reason::Number) } else { Ok(()) }
+    }
+}
+
+/// Where the first quote, backslash or control character is, from `at` on.
+#[inline(always)]
+fn plain_end(text: &[u8], mut at: usize) -> usize {
+    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    // PERF: eight bytes at a time (bench `json`). Each test below sets the high bit of a byte that meets it;
+    // a borrow can set others too, but only above the first true one.
+    while let Some(word) = text.get(at..).and_then(<[u8]>::first_chunk) {
+        let word = u64::from_le_bytes(*word);
+        let quote = word ^ (LOW * b'"' as u64);
+        let backslash = word ^ (LOW * b'\\' as u64);
+        let below = |word: u64, limit: u64| word.wrapping_sub(LOW * limit) & !word;
+        let found = (below(word, 0x20) | below(quote, 1) | below(backslash, 1)) & HIGH;
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while text.get(at).is_some_and(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        at += 1;
+    }
+    at
+}
+
+/// The line and the column of a byte, both counted from 1.
+pub(crate) fn line_and_column(text: &[u8], offset: usize) -> (usize, usize) {
+    let before = &text[..offset.min(text.len())];
+    let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    (line, offset - line_start + 1)
+}
