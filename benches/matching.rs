@@ -164,7 +164,8 @@ fn translate(glob: &str) -> String {
 /// What a publisher pays on the way: the shapes people write most, each alone in a set of 10,000.
 fn shapes(c: &mut Criterion) {
     let mut group = c.benchmark_group("shape");
-    let shapes: [(&str, fn(usize) -> String); 6] = [
+    type Text = fn(usize) -> String;
+    let shapes: [(&str, Text); 6] = [
         ("name", |nth| format!("task.worker{nth}.done")),
         ("a*", |nth| format!("task.worker{nth}.*")),
         ("*a", |nth| format!("*.worker{nth}.done")),
@@ -201,7 +202,7 @@ fn build(c: &mut Criterion) {
         assert_eq!(PatternSet::build(&globs).len(), count);
         group.throughput(Throughput::Elements(count as u64));
         group.bench_function(BenchmarkId::new("set", count), |b| {
-            b.iter(|| PatternSet::build(black_box(&globs)))
+            b.iter(|| PatternSet::build(black_box(&globs)));
         });
     }
     let texts: Vec<String> = globs(10_000).iter().map(Pattern::to_string).collect();

@@ -75,9 +75,10 @@ impl Default for Settings {
 impl Asked {
     /// The documented variables of the environment that are set.
     pub(crate) fn from_env() -> Result<Self, ConfigError> {
-        if variable(ASYNC, flag)? == Some(true) {
-            return Err(ConfigError::new(ASYNC, "true", "this build has no queued dispatch"));
-        }
+        variable(ASYNC, |text| match flag(text)? {
+            true => Err("this build has no queued dispatch".to_owned()),
+            false => Ok(()),
+        })?;
         Ok(Asked {
             workers: variable(WORKERS, |text| number(text, 1, WORKERS_MAX))?,
             history: variable(HISTORY_LIMIT, |text| number(text, 0, HISTORY_MAX))?,

@@ -26,10 +26,11 @@ pub use context::correlation;
 pub use dispatch::dead_letter::{DeadLetter, DeadLetterKind};
 pub use dispatch::engine::NESTED_PUBLISHES_MAX;
 pub use dispatch::handler::{BoxError, Delivery, HandlerOutcome};
+pub use dispatch::names::REMEMBERED_NAMES_MAX;
 pub use error::*;
 pub use event::*;
-pub use ids::{CorrelationId, EventId, EventName, InvalidText, Source, TextRule};
-pub use matcher::{Pattern, PatternError, PatternSet};
+pub use ids::{CorrelationId, EventId, EventName, InvalidText, Source, TEXT_BYTES_MAX, TextRule};
+pub use matcher::{PATTERN_BYTES_MAX, Pattern, PatternError, PatternSet};
 pub use mixin::EventMixin;
 #[cfg(feature = "schema")]
-pub use schema::{EventSchema, EventSchemaError};
+pub use schema::{EventSchema, EventSchemaError, SchemaFault};

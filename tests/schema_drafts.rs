@@ -1,5 +1,7 @@
 //! The drafts, told apart: the same keywords judged as the draft in `$schema` judges them.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
 use codomyrmex_events::{Event, EventSchema};
 use serde_json::{Value, json};
 
@@ -116,7 +118,7 @@ fn trees(anchor: (&str, Value), reference: (&str, &str)) -> Value {
     let (anchor, here) = anchor;
     let (keyword, target) = reference;
     json!({
-        "$id": "http://example.com/strict", anchor: here.clone(),
+        "$id": "http://example.com/strict", anchor: here,
         "$ref": "tree", "unevaluatedProperties": false,
         "$defs": {"tree": {
             "$id": "http://example.com/tree", anchor: here, "type": "object",

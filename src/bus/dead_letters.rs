@@ -1,11 +1,10 @@
 //! The dead-letter queue: looking at what could not be delivered, and trying again.
 
-#[cfg(feature = "schema")]
-use super::Validation;
 use super::{Bus, EventBus};
 use crate::dispatch::dead_letter::{DeadLetter, DeadLetterInbox, DeadLetterKind};
 use crate::dispatch::engine::Redelivered;
 use crate::error::{EventDeliveryError, EventHandlerError};
+use crate::event::PublishErrorKind;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,17 +21,27 @@ impl Letters {
         let mut evicted = Vec::new();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(letter) = inbox.take() {
-            kept.push_back(letter);
-            if kept.len() > inbox.limit() {
-                evicted.extend(kept.pop_front());
-            }
+            insert(&mut kept, letter);
         }
-        inbox.count_evicted(evicted.len() as u64);
+        evict(&mut kept, inbox.limit(), &mut evicted);
         let answer = f(&mut kept);
+        evict(&mut kept, inbox.limit(), &mut evicted);
+        inbox.count_evicted(evicted.len() as u64);
         drop(kept);
         drop(evicted);
         answer
     }
+}
+
+/// Puts a letter in its place by age. Threads that fail together may leave their letters out of order.
+fn insert(kept: &mut VecDeque<Arc<DeadLetter>>, letter: Arc<DeadLetter>) {
+    let newer = kept.iter().rev().take_while(|other| other.id() > letter.id()).count();
+    kept.insert(kept.len() - newer, letter);
+}
+
+fn evict(kept: &mut VecDeque<Arc<DeadLetter>>, limit: usize, evicted: &mut Vec<Arc<DeadLetter>>) {
+    let surplus = kept.len().saturating_sub(limit);
+    evicted.extend(kept.drain(..surplus));
 }
 
 /// What could not be delivered. Made by [`EventBus::dead_letter_queue`].
@@ -98,7 +107,7 @@ impl DeadLetterQueue<'_> {
         let letter = letter.ok_or(EventDeliveryError::NoSuchLetter { letter: id })?;
         match letter.kind() {
             DeadLetterKind::Handler => self.redeliver(letter),
-            DeadLetterKind::Schema => self.republish(&letter),
+            DeadLetterKind::Schema => self.republish(letter),
         }
     }
 
@@ -138,7 +147,7 @@ impl DeadLetterQueue<'_> {
                     again.attempts(),
                     again.error_chain().to_vec(),
                 );
-                self.bus().engine.dead_letters.add(again);
+                self.bus().engine.add_letter(again);
                 Err(EventDeliveryError::Failed(error))
             }
             Redelivered::Gone => {
@@ -155,26 +164,22 @@ impl DeadLetterQueue<'_> {
 
     /// Returns a letter to its place by age.
     fn put_back(&self, letter: Arc<DeadLetter>) {
-        self.with(|kept| {
-            let place = kept.partition_point(|other| other.id() < letter.id());
-            kept.insert(place, letter);
-        });
+        self.with(|kept| insert(kept, letter));
     }
 
-    #[cfg(feature = "schema")]
-    fn republish(&self, letter: &Arc<DeadLetter>) -> Result<(), EventDeliveryError> {
+    /// An event that its schema refuses again makes a letter of its own; refused for another reason, the old
+    /// letter stays.
+    fn republish(&self, letter: Arc<DeadLetter>) -> Result<(), EventDeliveryError> {
         let event = Arc::clone(letter.event());
-        let validation = match self.bus().validation {
-            Validation::All => Validation::All,
-            Validation::Off | Validation::Typed => Validation::Typed,
-        };
-        self.bus.publish_validated(event, validation).map(drop).map_err(EventDeliveryError::Refused)
-    }
-
-    /// Without schemas no letter is of this kind.
-    #[cfg(not(feature = "schema"))]
-    fn republish(&self, letter: &Arc<DeadLetter>) -> Result<(), EventDeliveryError> {
-        let published = self.bus.publish(Arc::clone(letter.event()));
-        published.map(drop).map_err(EventDeliveryError::Refused)
+        #[cfg(feature = "schema")]
+        let published = self.bus.publish_validated(event, self.bus.required_validation(letter.event()));
+        #[cfg(not(feature = "schema"))]
+        let published = self.bus.publish(event);
+        published.map(drop).map_err(|refusal| {
+            if !matches!(refusal.kind(), PublishErrorKind::Rejected(_)) {
+                self.put_back(letter);
+            }
+            EventDeliveryError::Refused(refusal)
+        })
     }
 }

@@ -107,13 +107,23 @@ impl EventBus {
     #[cfg(feature = "schema")]
     pub fn emit_typed(&self, event: impl Into<Arc<Event>>) -> Result<Published, EventError> {
         let event = event.into();
-        let is_named = matches!(event.event_type(), EventType::Named(_));
-        let needs_schema = is_named && !event.data().is_typed();
-        let validation = if needs_schema { Validation::All } else { Validation::Typed };
+        let validation = self.required_validation(&event);
         self.publish_validated(event, validation).map_err(|error| match error.kind() {
             PublishErrorKind::Rejected(rejection) => rejection.clone().into(),
             _ => error.into(),
         })
+    }
+
+    /// What makes sure that an event has the shape of its type.
+    #[cfg(feature = "schema")]
+    pub(super) fn required_validation(&self, event: &Event) -> Validation {
+        let is_named = matches!(event.event_type(), EventType::Named(_));
+        let needs_schema = is_named && !event.data().is_typed();
+        if needs_schema || self.bus.validation == Validation::All {
+            Validation::All
+        } else {
+            Validation::Typed
+        }
     }
 
     /// Publishes what its schema accepts.
@@ -138,7 +148,8 @@ impl EventBus {
     #[cfg(feature = "schema")]
     fn rejected(&self, event: Arc<Event>, error: EventValidationError) -> EventPublishError {
         let error = error.with_event(Arc::clone(&event));
-        self.bus.engine.dead_letters.add(DeadLetter::rejected(&event, error.clone()));
+        self.bus.engine.add_letter(DeadLetter::rejected(&event, error.clone()));
+        self.bus.engine.after_pin();
         self.bus.engine.refuse(PublishErrorKind::Rejected(error), event)
     }
 

@@ -9,6 +9,7 @@ use crate::dispatch::handler::{Call, Filter, Handler};
 use crate::dispatch::slots::Entry;
 use crate::dispatch::subscriber::{Subscriber, Wishes};
 use crate::matcher::Pattern;
+use crate::sync::heavy_fence;
 use dashmap::DashMap;
 use foldhash::HashMap;
 use smol_str::{SmolStr, format_smolstr};
@@ -84,7 +85,7 @@ impl Registry {
             writer.next_slot - 1
         });
         writer.last_key += 1;
-        let entry = Entry { key: writer.last_key, slot, priority };
+        let entry = engine.slots.entry(slot, writer.last_key, priority);
         let wishes = Wishes { id: id.clone(), patterns, attempts_max, once };
         let subscriber = Arc::new(Subscriber::new(wishes, entry, turns_of(engine, slot)));
         let handler = Handler {
@@ -94,7 +95,7 @@ impl Registry {
             filter,
             subscriber: Arc::clone(&subscriber),
         };
-        engine.slots.put(slot, Box::new(handler));
+        engine.slots.put(&entry, Box::new(handler));
         writer.live.insert(entry.key, Arc::clone(&subscriber));
         self.by_id.insert(id, Arc::clone(&subscriber));
         let table = engine.table();
@@ -138,7 +139,7 @@ impl Registry {
         let table = engine.table();
         let is_live = |entry: &Entry| writer.live.contains_key(&entry.key);
         engine.set_table(table.without(entry, &subscriber.patterns, is_live));
-        if let Some(taken) = engine.slots.take(entry.slot) {
+        if let Some(taken) = engine.slots.take(entry) {
             engine.grace.begin(taken, || engine.shards());
         }
         true
@@ -150,6 +151,8 @@ impl Registry {
         let table = engine.table();
         if table.is_open {
             engine.set_table(table.closed());
+            // Ordering: see `Shard::pin`. Who pins after this sees the bus closed.
+            heavy_fence();
         }
     }
 

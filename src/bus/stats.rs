@@ -55,6 +55,8 @@ pub struct Stats {
     pub history: HistoryStats,
     /// Names of one's own whose routes are remembered, at most 16,384.
     pub remembered_names: usize,
+    /// Publications of names that are not, or no longer, remembered: those that no count per type includes.
+    pub forgotten_publications: u64,
 }
 
 /// What became of deliveries.
@@ -141,7 +143,8 @@ impl DeliveryStats {
 
     /// A point to count from: what has ended.
     fn ended(self) -> Self {
-        DeliveryStats { total: self.total.saturating_sub(self.settled().pending), pending: 0, ..self }
+        let total = self.succeeded + self.dead_lettered + self.dropped + self.cancelled;
+        DeliveryStats { total, pending: 0, ..self }
     }
 
     fn since(self, earlier: DeliveryStats) -> Self {
@@ -209,6 +212,7 @@ impl EventBus {
                 last_sequence: history.last_sequence(),
             },
             remembered_names: engine.names.len(),
+            forgotten_publications: engine.names.forgotten(),
         }
     }
 

@@ -15,6 +15,8 @@ use thiserror::Error;
 #[derive(Clone)]
 pub struct Subscription {
     bus: Weak<Bus>,
+    /// Of the bus, for when it is gone.
+    key: u64,
     subscriber: Arc<Subscriber>,
 }
 
@@ -26,7 +28,7 @@ pub struct StillRunning {}
 
 impl Subscription {
     pub(crate) fn new(bus: &Arc<Bus>, subscriber: Arc<Subscriber>) -> Self {
-        Subscription { bus: Arc::downgrade(bus), subscriber }
+        Subscription { bus: Arc::downgrade(bus), key: bus.engine.key, subscriber }
     }
 
     /// The label, given or generated.
@@ -63,18 +65,17 @@ impl Subscription {
     /// the same bus is running: the wait would include the caller. The subscription has ended all the same.
     pub fn unsubscribe_and_wait(&self, limit: Duration) -> Result<(), StillRunning> {
         let deadline = Deadline::after(limit);
-        if let Some(bus) = self.bus.upgrade() {
-            bus.registry.unsubscribe(&bus.engine, &self.subscriber);
-            if context::is_inside(bus.engine.key) {
-                return self.is_gone().then_some(()).ok_or(StillRunning {});
-            }
-        }
-        let is_gone = deadline.wait_until(|| {
-            if let Some(bus) = self.bus.upgrade() {
-                bus.engine.after_pin();
-            }
+        self.unsubscribe();
+        let is_gone = if context::is_inside(self.key) {
             self.is_gone()
-        });
+        } else {
+            deadline.wait_until(|| {
+                if let Some(bus) = self.bus.upgrade() {
+                    bus.engine.after_pin();
+                }
+                self.is_gone()
+            })
+        };
         is_gone.then_some(()).ok_or(StillRunning {})
     }
 

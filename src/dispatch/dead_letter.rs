@@ -185,7 +185,9 @@ impl DeadLetterInbox {
         DeadLetterInbox { letters, made: AtomicU64::new(0), evicted: AtomicU64::new(0) }
     }
 
-    pub(crate) fn add(&self, mut letter: DeadLetter) {
+    /// Adds a letter; returns the one that made room for it, if any.
+    #[must_use]
+    pub(crate) fn add(&self, mut letter: DeadLetter) -> Option<Arc<DeadLetter>> {
         letter.id = self.made.fetch_add(1, Ordering::Relaxed) + 1;
         let letter = Arc::new(letter);
         let evicted = match &self.letters {
@@ -193,6 +195,7 @@ impl DeadLetterInbox {
             None => Some(letter),
         };
         self.count_evicted(u64::from(evicted.is_some()));
+        evicted
     }
 
     pub(crate) fn take(&self) -> Option<Arc<DeadLetter>> {

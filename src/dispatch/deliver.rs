@@ -23,14 +23,11 @@ pub(crate) struct Turn<'a> {
     pub(crate) sequence: u64,
 }
 
-/// How a delivery ended.
+/// How a delivery ended that did not succeed at once.
 pub(crate) enum Ending {
     Succeeded,
-    /// Every attempt failed; the last error and its sources.
-    Failed {
-        attempts: u32,
-        chain: Vec<String>,
-    },
+    /// Every attempt failed.
+    Undelivered(Undelivered),
     /// Unsubscribed between two attempts.
     Cancelled,
 }
@@ -45,7 +42,12 @@ impl Turn<'_> {
             if handler.is_guarded && !self.is_admitted(handler) {
                 continue;
             }
-            self.handle(handler);
+            let turns = &self.turns[entry.slot as usize];
+            turns.begun.add(1);
+            match self.attempt(handler, 1) {
+                Ok(()) => turns.succeeded.add(1),
+                Err(failure) => self.fail(handler, turns, failure),
+            }
         }
     }
 
@@ -78,24 +80,6 @@ impl Turn<'_> {
     }
 
     #[inline]
-    fn handle(&self, handler: &Handler) {
-        let turns = &self.turns[handler.subscriber.entry.slot as usize];
-        turns.begun.add(1);
-        match self.attempt(handler, 1) {
-            Ok(()) => turns.succeeded.add(1),
-            Err(failure) => {
-                if let Some(undelivered) = self.settle(handler, turns, failure) {
-                    self.engine.dead_letters.add(DeadLetter::undelivered(
-                        self.event,
-                        self.sequence,
-                        undelivered,
-                    ));
-                }
-            }
-        }
-    }
-
-    #[inline]
     fn attempt(&self, handler: &Handler, attempt: u32) -> Result<(), Failure> {
         let delivery = Delivery {
             event: self.event,
@@ -111,22 +95,24 @@ impl Turn<'_> {
         }
     }
 
-    /// Brings a delivery whose first attempt failed to its end, and counts it.
     #[cold]
-    fn settle(&self, handler: &Handler, turns: &Turns, first: Failure) -> Option<Undelivered> {
-        let first_failed_at = Timestamp::now();
+    fn fail(&self, handler: &Handler, turns: &Turns, first: Failure) {
+        if let Ending::Undelivered(undelivered) = self.settle(handler, turns, first) {
+            self.engine.add_letter(DeadLetter::undelivered(self.event, self.sequence, undelivered));
+        }
+    }
+
+    /// Brings a delivery whose first attempt failed to its end, and counts it.
+    fn settle(&self, handler: &Handler, turns: &Turns, first: Failure) -> Ending {
         let subscriber = &handler.subscriber;
-        match self.retry(handler, first) {
-            Ending::Succeeded => {
-                turns.succeeded.add(1);
-                None
-            }
+        let ending = self.retry(handler, first);
+        match &ending {
+            Ending::Succeeded => turns.succeeded.add(1),
             Ending::Cancelled => {
                 count(&subscriber.cancelled);
                 count(&self.engine.cancelled);
-                None
             }
-            Ending::Failed { attempts, chain } => {
+            Ending::Undelivered(Undelivered { attempts, chain, .. }) => {
                 count(&subscriber.dead_lettered);
                 count(&self.engine.dead_lettered);
                 tracing::warn!(
@@ -137,12 +123,13 @@ impl Turn<'_> {
                     error = chain.first().map_or("", String::as_str),
                     "a handler failed for good: dead letter"
                 );
-                Some(Undelivered { subscriber: Arc::clone(subscriber), attempts, chain, first_failed_at })
             }
         }
+        ending
     }
 
     fn retry(&self, handler: &Handler, first: Failure) -> Ending {
+        let first_failed_at = Timestamp::now();
         let subscriber = &handler.subscriber;
         let mut failure = first;
         let mut attempts = 1;
@@ -150,7 +137,8 @@ impl Turn<'_> {
             count(&subscriber.failed_attempts);
             let chain = told(failure);
             if attempts >= subscriber.attempts_max {
-                return Ending::Failed { attempts, chain };
+                let subscriber = Arc::clone(subscriber);
+                return Ending::Undelivered(Undelivered { subscriber, attempts, chain, first_failed_at });
             }
             // A `once` subscription is out of its slot by now; its retries belong to its claim.
             let is_subscribed = self.engine.slots.get(&subscriber.entry, self.pin).is_some();
@@ -167,15 +155,15 @@ impl Turn<'_> {
 
     /// Delivers to one subscription that already said yes, and nobody else; `None` if it is gone. The caller
     /// keeps the letter, so none is made here.
-    pub(crate) fn redeliver(&self, entry: &Entry) -> Option<Result<(), Undelivered>> {
+    pub(crate) fn redeliver(&self, entry: &Entry) -> Option<Ending> {
         let handler = self.engine.slots.get(entry, self.pin)?;
         let turns = &self.turns[entry.slot as usize];
         turns.begun.add(1);
         let Err(failure) = self.attempt(handler, 1) else {
             turns.succeeded.add(1);
-            return Some(Ok(()));
+            return Some(Ending::Succeeded);
         };
-        Some(self.settle(handler, turns, failure).map_or(Ok(()), Err))
+        Some(self.settle(handler, turns, failure))
     }
 }
 

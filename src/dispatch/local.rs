@@ -22,9 +22,20 @@ pub(crate) struct Local {
     pub(crate) bus: u64,
     pub(crate) shard: Claim,
     pub(crate) view: View,
+    pub(crate) scratch: Scratch,
+}
+
+/// What a publish works with.
+pub(crate) struct Scratch {
     pub(crate) spare: Spare<Arc<Event>>,
     /// Room for an automaton's answers.
     pub(crate) hits: Vec<u32>,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Scratch { spare: Spare::new(), hits: Vec::new() }
+    }
 }
 
 /// A thread's copy of the snapshot.

@@ -17,8 +17,8 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock};
 
-/// How many names are remembered.
-pub(crate) const NAMES_MAX: usize = PAGES * SETS_PER_PAGE * WAYS;
+/// How many names of one's own a bus remembers, with their routes and counts.
+pub const REMEMBERED_NAMES_MAX: usize = PAGES * SETS_PER_PAGE * WAYS;
 
 const WAYS: usize = 4;
 /// Pages are allocated when first needed: a bus that uses no names of its own pays for none.
@@ -26,6 +26,7 @@ const SETS_PER_PAGE: usize = 64;
 const PAGES: usize = 64;
 
 /// A remembered name. Replaced as a whole when the table has changed.
+#[derive(Clone)]
 pub(crate) struct Known {
     name: EventName,
     route: Route,
@@ -120,35 +121,47 @@ impl Names {
             version: table.version,
             points: Arc::default(),
         });
-        if !self.admit(set, tag, &known) {
-            self.forgotten.fetch_add(1, Ordering::Relaxed);
+        match self.admit(set, tag, &known) {
+            Admission::Admitted => known,
+            // Counted where the other thread counts.
+            Admission::Underway(way) => match way.awaited(name) {
+                Some(points) => Arc::new(Known { points, ..Known::clone(&known) }),
+                None => self.forget(known),
+            },
+            Admission::Declined => self.forget(known),
         }
+    }
+
+    fn forget(&self, known: Arc<Known>) -> Arc<Known> {
+        self.forgotten.fetch_add(1, Ordering::Relaxed);
         known
     }
 
     /// Gives `known` a way of its set: a free one, or one that has no points left.
-    fn admit(&self, set: &Set, tag: u64, known: &Arc<Known>) -> bool {
+    fn admit<'a>(&self, set: &'a Set, tag: u64, known: &Arc<Known>) -> Admission<'a> {
         for way in &set.0 {
-            let holder = way.tag.load(Ordering::Relaxed);
-            if holder == tag {
-                return false; // Another thread is learning it.
-            }
-            if holder == 0 && way.claim(0, tag) {
+            let is_free = way.tag.load(Ordering::Relaxed) == 0;
+            if is_free && way.claim(0, tag) {
                 way.known.store(Some(Arc::clone(known)));
                 self.remembered.fetch_add(1, Ordering::Relaxed);
-                return true;
+                return Admission::Admitted;
+            }
+            if way.tag.load(Ordering::Acquire) == tag {
+                return Admission::Underway(way);
             }
         }
         let weakest = set.0.iter().filter_map(|way| way.known.load_full().map(|held| (way, held)));
-        let Some((way, held)) = weakest.min_by_key(|(_, held)| held.points.left()) else { return false };
+        let Some((way, held)) = weakest.min_by_key(|(_, held)| held.points.left()) else {
+            return Admission::Declined;
+        };
         held.points.lost.fetch_add(1, Ordering::Relaxed);
         let holder = way.tag.load(Ordering::Relaxed);
-        if held.points.left() > 0 || holder == tag || !way.claim(holder, tag) {
-            return false;
+        if held.points.left() > 0 || !way.claim(holder, tag) {
+            return Admission::Declined;
         }
         way.known.store(Some(Arc::clone(known)));
         self.forgotten.fetch_add(held.points.published.load(Ordering::Relaxed), Ordering::Relaxed);
-        true
+        Admission::Admitted
     }
 
     /// How many names are remembered.
@@ -174,7 +187,26 @@ impl Names {
     }
 }
 
+enum Admission<'a> {
+    Admitted,
+    /// Another thread is learning the same name, in this way.
+    Underway(&'a Way),
+    Declined,
+}
+
+/// How often a thread looks again for what another is about to store.
+const LOOKS_MAX: usize = 1_000;
+
 impl Way {
+    /// The points of a name that another thread has begun to store here; `None` if it takes too long.
+    fn awaited(&self, name: &EventName) -> Option<Arc<Points>> {
+        (0..LOOKS_MAX).find_map(|_| {
+            std::hint::spin_loop();
+            let known = self.known.load();
+            known.as_ref().filter(|known| known.name == *name).map(|known| Arc::clone(&known.points))
+        })
+    }
+
     fn claim(&self, holder: u64, tag: u64) -> bool {
         self.tag.compare_exchange(holder, tag, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
@@ -223,9 +255,9 @@ mod tests {
         for n in 0..100_000 {
             publish(&names, &format!("made.up.{n}"), &table);
         }
-        assert!(names.len() <= NAMES_MAX);
+        assert!(names.len() <= REMEMBERED_NAMES_MAX);
         let published = names.published();
-        assert!(published.len() <= NAMES_MAX);
+        assert!(published.len() <= REMEMBERED_NAMES_MAX);
         let kept = in_use.iter().filter(|text| published.get(&name(text)) == Some(&3)).count();
         assert!(kept > 1_990, "{kept} of 2,000 names in use were kept");
     }

@@ -6,7 +6,7 @@
 //! leaves its shard, with its counts, to the next.
 
 use crate::event::EventType;
-use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicU64, Ordering, kernel_fences, light_fence};
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
@@ -41,6 +41,8 @@ pub(crate) struct Turns {
 #[derive(Debug)]
 pub(crate) struct Shard {
     owned: AtomicBool,
+    /// See [`light_fence`].
+    fences_are_free: bool,
     /// Odd while the owner may be looking at handlers; every pin and unpin adds one.
     pin: CachePadded<AtomicU64>,
     pub(crate) offered: Tally,
@@ -55,6 +57,7 @@ impl Shard {
     pub(crate) fn owned() -> Arc<Self> {
         Arc::new(Shard {
             owned: AtomicBool::new(true),
+            fences_are_free: kernel_fences(),
             pin: CachePadded::new(AtomicU64::new(0)),
             offered: Tally::default(),
             accepted: Tally::default(),
@@ -80,10 +83,15 @@ impl Shard {
     pub(crate) fn pin(&self) -> Pin<'_> {
         let entered = self.pin.load(Ordering::Relaxed).wrapping_add(1);
         self.pin.store(entered, Ordering::Relaxed);
-        // Ordering: the fence pairs with the one in `Grace::begin`. Of "pin, then look at a slot" here and
-        // "empty the slot, then look at the pins" there, at least one sees the other's store.
-        fence(Ordering::SeqCst);
+        // Ordering: pairs with the heavy fences of `Grace::begin` and of closing. Of "pin, then look at a slot or at
+        // the version" here and "change that, then look at the pins" there, one sees the other's store.
+        self.light_fence();
         Pin { shard: self, entered }
+    }
+
+    #[inline]
+    pub(crate) fn light_fence(&self) {
+        light_fence(self.fences_are_free);
     }
 
     /// The pin's value while it is held.
@@ -110,19 +118,23 @@ impl Shard {
     /// Deliveries begun and succeeded in one slot.
     pub(crate) fn turns_of(&self, slot: usize) -> (u64, u64) {
         let turns = self.turns.load();
-        turns.get(slot).map_or((0, 0), |turns| (turns.begun.get(), turns.succeeded.get()))
+        turns.get(slot).map_or((0, 0), Turns::so_far)
     }
 
     /// Deliveries begun and succeeded in all slots.
     pub(crate) fn all_turns(&self) -> (u64, u64) {
         let turns = self.turns.load();
-        turns.iter().fold((0, 0), |(begun, succeeded), turns| {
-            (begun + turns.begun.get(), succeeded + turns.succeeded.get())
-        })
+        turns.iter().map(Turns::so_far).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 }
 
 impl Turns {
+    /// Begun and succeeded. The ends are read first: what happens in between looks pending, not lost.
+    fn so_far(&self) -> (u64, u64) {
+        let succeeded = self.succeeded.get();
+        (self.begun.get(), succeeded)
+    }
+
     fn copied(&self) -> Self {
         Turns { begun: Tally(self.begun.get().into()), succeeded: Tally(self.succeeded.get().into()) }
     }

@@ -12,8 +12,7 @@
 
 use super::handler::Handler;
 use super::shard::{Pin, Shard};
-use super::subscriber::Subscriber;
-use crate::sync::{AtomicPtr, AtomicUsize, Ordering, fence};
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering, fence, heavy_fence};
 use crossbeam_queue::SegQueue;
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, OnceLock};
@@ -23,9 +22,20 @@ use std::sync::{Arc, OnceLock};
 pub(crate) struct Entry {
     /// Of the subscription; in order of subscribing, never reused.
     pub(crate) key: u64,
+    place: Place,
+    /// The number of the slot at `place`.
     pub(crate) slot: u32,
     pub(crate) priority: i32,
 }
+
+/// Where a slot is in memory. PERF: saves the look-up by number at every turn (`publish/10 handlers`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place(NonNull<AtomicPtr<Handler>>);
+
+// SAFETY: a place is an address; what it points to is an atomic, and is only looked at through `Slots`.
+unsafe impl Send for Place {}
+// SAFETY: as above.
+unsafe impl Sync for Place {}
 
 impl Entry {
     /// Sorts by descending priority, ties in order of subscribing.
@@ -58,65 +68,66 @@ impl Slots {
         Slots { buckets: [const { OnceLock::new() }; BUCKETS] }
     }
 
-    #[inline]
-    fn pointer(&self, slot: u32) -> Option<&AtomicPtr<Handler>> {
+    /// An entry for a subscription that is about to move into `slot`.
+    pub(crate) fn entry(&self, slot: u32, key: u64, priority: i32) -> Entry {
         let (bucket, place) = locate(slot);
-        self.buckets.get(bucket)?.get()?.get(place)
+        let bucket = self.buckets[bucket].get_or_init(|| {
+            (0..1_usize << (bucket as u32 + FIRST_BUCKET_BITS)).map(|_| AtomicPtr::default()).collect()
+        });
+        Entry { key, place: Place(NonNull::from(&bucket[place])), slot, priority }
+    }
+
+    #[inline]
+    fn pointer(&self, entry: &Entry) -> &AtomicPtr<Handler> {
+        // SAFETY: entries are made by `entry` above, of the same `Slots`: a table, a name's route and a letter
+        // belong to one bus, and so do its slots. Slots do not move or go before `self` does.
+        unsafe { entry.place.0.as_ref() }
     }
 
     /// The handler that `entry` names, unless it was unsubscribed; lent for as long as the pin is held.
     #[inline]
     pub(crate) fn get<'p>(&self, entry: &Entry, _pin: &'p Pin<'_>) -> Option<&'p Handler> {
-        let handler = self.pointer(entry.slot)?.load(Ordering::Acquire);
+        let handler = self.pointer(entry).load(Ordering::Acquire);
         // SAFETY: the pointer is null or came from `Box::into_raw` in `put`, whose Release store this load
         // acquires. Whoever empties the slot hands the handler to `Grace`, which waits for pins that began
-        // before; ours did, or this load would have seen the slot empty (the fence in `Shard::pin`).
+        // before; ours did, or this load would have seen the slot empty (the fences in `Shard::pin` and `begin`).
         let handler = unsafe { handler.as_ref() }?;
         (handler.key == entry.key).then_some(handler)
     }
 
-    /// Whether `entry` still names a handler.
-    pub(crate) fn is_live(&self, entry: &Entry, pin: &Pin<'_>) -> bool {
-        self.get(entry, pin).is_some()
-    }
-
     /// Fills an empty slot. The caller is the only one that fills slots.
-    pub(crate) fn put(&self, slot: u32, handler: Box<Handler>) {
-        let (bucket, place) = locate(slot);
-        let bucket = self.buckets[bucket].get_or_init(|| {
-            (0..1_usize << (bucket as u32 + FIRST_BUCKET_BITS)).map(|_| AtomicPtr::default()).collect()
-        });
-        let before = bucket[place].swap(Box::into_raw(handler), Ordering::AcqRel);
-        debug_assert!(before.is_null(), "slot {slot} was not empty");
+    pub(crate) fn put(&self, entry: &Entry, handler: Box<Handler>) {
+        let before = self.pointer(entry).swap(Box::into_raw(handler), Ordering::AcqRel);
+        debug_assert!(before.is_null(), "slot {} was not empty", entry.slot);
     }
 
     /// Empties the slot if `handler`, which the pin protects, is still in it.
-    pub(crate) fn take_exact(&self, slot: u32, handler: &Handler, _pin: &Pin<'_>) -> Option<Taken> {
+    pub(crate) fn take_exact(&self, handler: &Handler, _pin: &Pin<'_>) -> Option<Taken> {
+        let entry = &handler.subscriber.entry;
         let expected = ptr::from_ref(handler).cast_mut();
         // Under a pin the address cannot have been freed and used again.
-        self.pointer(slot)?
+        self.pointer(entry)
             .compare_exchange(expected, ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed)
             .ok()
             .and_then(NonNull::new)
-            .map(|handler| Taken { handler, slot })
+            .map(|handler| Taken { handler, slot: entry.slot })
     }
 
-    /// Empties the slot. The caller makes sure that it still belongs to the subscription that it means: a
-    /// slot is given to another only by the caller, after `Grace`.
-    pub(crate) fn take(&self, slot: u32) -> Option<Taken> {
-        let handler = NonNull::new(self.pointer(slot)?.swap(ptr::null_mut(), Ordering::AcqRel))?;
-        Some(Taken { handler, slot })
+    /// Empties the slot. The caller makes sure that it still belongs to the subscription of `entry`: a slot is
+    /// given to another only by the caller, after `Grace`.
+    pub(crate) fn take(&self, entry: &Entry) -> Option<Taken> {
+        let handler = NonNull::new(self.pointer(entry).swap(ptr::null_mut(), Ordering::AcqRel))?;
+        Some(Taken { handler, slot: entry.slot })
     }
-}
 
-impl Drop for Slots {
-    fn drop(&mut self) {
+    /// Takes everything apart at the end of bus `key`.
+    pub(crate) fn clear(&mut self, key: u64) {
         for pointer in self.buckets.iter().filter_map(OnceLock::get).flatten() {
             if let Some(handler) = NonNull::new(pointer.swap(ptr::null_mut(), Ordering::Relaxed)) {
                 // SAFETY: `&mut self`: nobody looks any more, and the slot owned its handler.
                 let handler = unsafe { Box::from_raw(handler.as_ptr()) };
                 let subscriber = Arc::clone(&handler.subscriber);
-                drop(handler);
+                take_apart(handler, key);
                 subscriber.set_gone();
             }
         }
@@ -147,6 +158,8 @@ impl Waiting {
 
 /// The waiting room of taken handlers.
 pub(crate) struct Grace {
+    /// Of the bus.
+    key: u64,
     waiting: SegQueue<Waiting>,
     /// How many are waiting or being taken apart.
     count: AtomicUsize,
@@ -155,8 +168,8 @@ pub(crate) struct Grace {
 }
 
 impl Grace {
-    pub(crate) fn new() -> Self {
-        Grace { waiting: SegQueue::new(), count: AtomicUsize::new(0), free: SegQueue::new() }
+    pub(crate) fn new(key: u64) -> Self {
+        Grace { key, waiting: SegQueue::new(), count: AtomicUsize::new(0), free: SegQueue::new() }
     }
 
     /// Whether there may be something to [`sweep`](Self::sweep).
@@ -178,53 +191,69 @@ impl Grace {
     /// Lets `taken` wait for the pins held at this moment. `shards` is called after the slot is known to be
     /// empty to all.
     pub(crate) fn begin(&self, taken: Taken, shards: impl FnOnce() -> Arc<Vec<Arc<Shard>>>) {
-        // Ordering: see `Shard::pin`. A shard that is not listed yet pins after it is, and then finds the
-        // slot empty.
-        fence(Ordering::SeqCst);
+        self.count.fetch_add(1, Ordering::SeqCst);
+        // Ordering: see `Shard::pin`. Whoever pins after this finds the slot empty, a shard that is not listed yet
+        // included; and whoever unpins after this finds `is_busy`.
+        heavy_fence();
         let pins =
             shards().iter().filter_map(|shard| shard.pinned().map(|pin| (Arc::clone(shard), pin))).collect();
-        self.count.fetch_add(1, Ordering::SeqCst);
         self.waiting.push(Waiting { taken, pins });
     }
 
     /// Takes apart what nobody can be looking at any more. Runs destructors: not under a lock or a pin.
     #[cold]
-    pub(crate) fn sweep(&self, bus: u64) {
-        for _ in 0..self.waiting.len() {
-            let Some(mut waiting) = self.waiting.pop() else { break };
-            if waiting.is_over() {
-                self.take_apart(waiting.taken, bus);
-            } else {
-                self.waiting.push(waiting);
-            }
-        }
+    pub(crate) fn sweep(&self) {
+        // Ordering: of "push, then look at the pins" in one thread and "unpin, then look at the queue" in another,
+        // one sees the other: each passes this fence in between.
+        fence(Ordering::SeqCst);
+        // A destructor may unsubscribe others, so it goes on while there is progress.
+        while self.sweep_once() {}
     }
 
-    fn take_apart(&self, taken: Taken, bus: u64) {
-        let Taken { handler, slot } = taken;
-        // SAFETY: the handler is out of its slot, `Taken` is its only owner, and every pin that could lend
-        // it has been dropped.
-        let handler = unsafe { Box::from_raw(handler.as_ptr()) };
-        let subscriber: Arc<Subscriber> = Arc::clone(&handler.subscriber);
-        let dropped = crate::context::within_bus(bus, || {
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(handler)))
-        });
-        if dropped.is_err() {
-            tracing::error!(subscriber_id = subscriber.id(), "a destructor of a handler's captures panicked");
+    fn sweep_once(&self) -> bool {
+        let mut any = false;
+        for _ in 0..self.waiting.len() {
+            let Some(mut waiting) = self.waiting.pop() else { break };
+            if !waiting.is_over() {
+                self.waiting.push(waiting);
+                continue;
+            }
+            let Taken { handler, slot } = waiting.taken;
+            // SAFETY: the handler is out of its slot, `Taken` is its only owner, and every pin that could lend
+            // it has been dropped.
+            let handler = unsafe { Box::from_raw(handler.as_ptr()) };
+            let subscriber = Arc::clone(&handler.subscriber);
+            take_apart(handler, self.key);
+            // The slot before the word that it is over: who waited for that may count on the slot's counts.
+            self.free.push(slot);
+            subscriber.set_gone();
+            self.count.fetch_sub(1, Ordering::SeqCst);
+            any = true;
         }
-        self.free.push(slot);
-        subscriber.set_gone();
-        self.count.fetch_sub(1, Ordering::SeqCst);
+        any
+    }
+}
+
+/// Drops a handler and its captures, which is user code of bus `key`.
+fn take_apart(handler: Box<Handler>, key: u64) {
+    let subscriber = Arc::clone(&handler.subscriber);
+    let dropped = crate::context::within_bus(key, || {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(handler)))
+    });
+    if let Err(panic) = dropped {
+        // Its destructor may panic as well.
+        std::mem::forget(panic);
+        tracing::error!(subscriber_id = subscriber.id(), "a destructor of a handler's captures panicked");
     }
 }
 
 impl Drop for Grace {
     fn drop(&mut self) {
         while let Some(Waiting { taken, .. }) = self.waiting.pop() {
-            // SAFETY: `&mut self`: the bus is gone, so nobody looks at handlers; see `take_apart`.
+            // SAFETY: `&mut self`: the bus is gone, so nobody looks at handlers; see `sweep_once`.
             let handler = unsafe { Box::from_raw(taken.handler.as_ptr()) };
             let subscriber = Arc::clone(&handler.subscriber);
-            drop(handler);
+            take_apart(handler, self.key);
             subscriber.set_gone();
         }
     }

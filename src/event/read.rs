@@ -39,7 +39,8 @@ impl Event {
     /// Malformed JSON, whatever JSON readers disagree about (lone surrogates, numbers outside `f64`, nesting over 128,
     /// trailing bytes), a repeated or missing field, a value that its field cannot have.
     pub fn from_json(text: &str) -> Result<Event, EventParseError> {
-        let fields = Fields::scan(text)?;
+        let mut fields = Fields::default();
+        fields.scan(text)?;
         if fields.specversion.is_some_and(|field| !field.is_null()) {
             return read_cloudevent(text);
         }
@@ -72,7 +73,6 @@ fn read_cloudevent(_text: &str) -> Result<Event, EventParseError> {
 #[derive(Clone, Copy)]
 pub(super) struct RawField<'a> {
     pub(super) text: &'a str,
-    pub(super) offset: usize,
     pub(super) has_line_breaks: bool,
     has_escapes: bool,
 }
@@ -84,10 +84,14 @@ impl<'a> RawField<'a> {
         scanner.value(PAYLOAD_DEPTH_MAX)?;
         Ok(Self {
             text: scanner.since(offset),
-            offset,
             has_line_breaks: scanner.line_breaks() > line_breaks,
             has_escapes: scanner.escapes() > escapes,
         })
+    }
+
+    /// Where it stands in the whole text, of which it is a part.
+    fn offset_in(&self, text: &str) -> usize {
+        self.text.as_ptr().addr() - text.as_ptr().addr()
     }
 
     fn is_null(&self) -> bool {
@@ -169,11 +173,10 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn scan(text: &'a str) -> Result<Self, EventParseError> {
-        let mut fields = Self::default();
+    fn scan(&mut self, text: &'a str) -> Result<(), EventParseError> {
         each_field(text, |key, scanner| {
             let name = unescaped(key.inner, key.escaped);
-            let place = fields.named(&name);
+            let place = self.named(&name);
             if place.as_ref().is_some_and(|place| place.is_some()) {
                 let reason = Reason::Repeated(name.into_owned());
                 return Err(EventParseError::at(reason, text.as_bytes(), key.offset));
@@ -184,8 +187,7 @@ impl<'a> Fields<'a> {
                 *place = Some(value);
             }
             Ok(())
-        })?;
-        Ok(fields)
+        })
     }
 
     fn named(&mut self, name: &str) -> Option<&mut Option<RawField<'a>>> {
@@ -204,7 +206,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn event(self, text: &str) -> Result<Event, EventParseError> {
+    fn event(&self, text: &str) -> Result<Event, EventParseError> {
         let reader = Reader { text };
         let missing = |field| EventParseError::new(Reason::Missing(field));
         let event_type = reader.text("event_type", self.event_type, EventType::parse)?;
@@ -233,7 +235,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn error(&self, reason: Reason, field: RawField<'_>) -> EventParseError {
-        EventParseError::at(reason, self.text.as_bytes(), field.offset)
+        EventParseError::at(reason, self.text.as_bytes(), field.offset_in(self.text))
     }
 
     fn wrong_type(&self, name: &str, expected: &'static str, field: RawField<'_>) -> EventParseError {

@@ -117,19 +117,33 @@ impl<'a> Scanner<'a> {
     }
 
     /// A complaint about the next byte, or about there being none.
-    #[cold]
     pub(crate) fn refusal(&self, reason: Reason) -> Refusal {
-        let reason = if self.at >= self.text.len() { Reason::End } else { reason };
-        Refusal { reason, offset: self.at }
+        refusal(self.text, self.at, reason)
     }
 
-    #[cold]
+    #[inline(always)]
     fn refuse<T>(&self, reason: Reason) -> Scan<T> {
         Err(self.refusal(reason))
     }
 
     #[inline(always)]
     pub(crate) fn skip_space(&mut self) {
+        // PERF: between tokens there is mostly nothing, or one space (bench `json`).
+        if self.peek() > b' ' {
+            return;
+        }
+        if self.peek() == b' ' {
+            self.at += 1;
+            if self.peek() > b' ' {
+                return;
+            }
+        }
+        self.skip_more_space();
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn skip_more_space(&mut self) {
         loop {
             match self.peek() {
                 b' ' | b'\t' => {}
@@ -149,9 +163,13 @@ impl<'a> Scanner<'a> {
     /// Takes `byte` if it is next.
     #[inline(always)]
     pub(crate) fn take(&mut self, byte: u8) -> bool {
-        let next = self.peek() == byte;
-        self.at += usize::from(next);
-        next
+        // PERF: a branch, because a guessed branch lets the next load start early and a sum does not (bench `json`).
+        if self.peek() == byte {
+            self.at += 1;
+            true
+        } else {
+            false
+        }
     }
 
     /// A key and its colon, and the space up to the value; what the key is.
@@ -179,7 +197,24 @@ impl<'a> Scanner<'a> {
     }
 
     /// One value of any kind that nests at most `depth_max` deep. The caller has skipped the space.
+    #[inline]
     pub(crate) fn value(&mut self, depth_max: usize) -> Scan<()> {
+        match self.peek() {
+            b'"' => self.string(),
+            _ => self.any_value(depth_max),
+        }
+    }
+
+    fn any_value(&mut self, depth_max: usize) -> Scan<()> {
+        // PERF: works on a copy, which the compiler keeps in registers (bench `json`).
+        let mut scanner = Scanner { ..*self };
+        let scanned = scanner.nested(depth_max);
+        *self = scanner;
+        scanned
+    }
+
+    #[inline(always)]
+    fn nested(&mut self, depth_max: usize) -> Scan<()> {
         debug_assert!(depth_max <= EVENT_DEPTH_MAX);
         let mut depth = 0;
         // One bit for each open container, the innermost lowest: 1 is an object.
@@ -243,58 +278,46 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Scan<()> {
         self.at += 1;
         loop {
-            self.at = plain_end(self.text.as_bytes(), self.at);
+            self.skip_plain();
             match self.peek() {
                 b'"' => {
                     self.at += 1;
                     return Ok(());
                 }
-                b'\\' => self.escape()?,
+                b'\\' => {
+                    self.escapes += 1;
+                    self.at = escape_end(self.text, self.at)?;
+                }
                 _ => return self.refuse(Reason::Control),
             }
         }
     }
 
-    /// An escape whose backslash is next; a pair of surrogates counts as one.
-    #[cold]
-    fn escape(&mut self) -> Scan<()> {
-        let start = self.at;
-        self.at += 1;
-        self.escapes += 1;
-        match self.peek() {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {
-                self.at += 1;
-                return Ok(());
+    /// Up to the first quote, backslash or control character, or the end of the text.
+    #[inline(always)]
+    fn skip_plain(&mut self) {
+        const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+        const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+        let bytes = self.text.as_bytes();
+        while let Some(word) = bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+            let word = u64::from_le_bytes(*word);
+            let quote = word ^ (LOW * b'"' as u64);
+            let backslash = word ^ (LOW * b'\\' as u64);
+            let below = |word: u64, limit: u64| word.wrapping_sub(LOW * limit);
+            let found = (below(word, 0x20) | below(quote, 1) | below(backslash, 1)) & !word & HIGH;
+            if found != 0 {
+                self.at += found.trailing_zeros() as usize / 8;
+                return;
             }
-            b'u' => self.at += 1,
-            _ => return self.refuse(Reason::Escape),
+            self.at += 8;
         }
-        let lone = Err(Refusal { reason: Reason::Surrogate, offset: start });
-        match self.hex4()? {
-            0xdc00..=0xdfff => lone,
-            0xd800..=0xdbff => {
-                if !(self.take(b'\\') && self.take(b'u')) {
-                    return lone;
-                }
-                if matches!(self.hex4()?, 0xdc00..=0xdfff) { Ok(()) } else { lone }
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn hex4(&mut self) -> Scan<u32> {
-        let mut unit = 0;
-        for _ in 0..4 {
-            let Some(digit) = char::from(self.peek()).to_digit(16) else {
-                return self.refuse(Reason::Escape);
-            };
-            unit = unit << 4 | digit;
+        while bytes.get(self.at).is_some_and(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
             self.at += 1;
         }
-        Ok(unit)
     }
 
     /// A number: the grammar, and whether a `f64` can hold it.
+    #[inline(always)]
     fn number(&mut self) -> Scan<()> {
         let start = self.at;
         self.take(b'-');
@@ -314,7 +337,7 @@ impl<'a> Scanner<'a> {
             self.digits()?;
         }
         // Without an exponent, 308 digits stay below the greatest f64.
-        if (exponent || digits > 308) && !self.since(start).parse().is_ok_and(f64::is_finite) {
+        if (exponent || digits > 308) && !is_finite(&self.text[start..self.at]) {
             return Err(Refusal { reason: Reason::NumberRange, offset: start });
         }
         Ok(())
@@ -331,28 +354,51 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Where the first quote, backslash or control character is, from `at` on.
-#[inline(always)]
-fn plain_end(text: &[u8], mut at: usize) -> usize {
-    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    // PERF: eight bytes at a time (bench `json`). Each test below sets the high bit of a byte that meets it;
-    // a borrow can set others too, but only above the first true one.
-    while let Some(word) = text.get(at..).and_then(<[u8]>::first_chunk) {
-        let word = u64::from_le_bytes(*word);
-        let quote = word ^ (LOW * b'"' as u64);
-        let backslash = word ^ (LOW * b'\\' as u64);
-        let below = |word: u64, limit: u64| word.wrapping_sub(LOW * limit) & !word;
-        let found = (below(word, 0x20) | below(quote, 1) | below(backslash, 1)) & HIGH;
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
+#[cold]
+fn is_finite(number: &str) -> bool {
+    number.parse().is_ok_and(f64::is_finite)
+}
+
+/// Where the escape ends whose backslash is at `at`; a pair of surrogates counts as one.
+#[cold]
+fn escape_end(text: &str, at: usize) -> Scan<usize> {
+    let refused = |reason, offset| Err(Refusal { reason, offset });
+    match text.as_bytes().get(at + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => return Ok(at + 2),
+        Some(b'u') => {}
+        Some(_) => return refused(Reason::Escape, at + 1),
+        None => return refused(Reason::End, at + 1),
+    }
+    match hex4(text, at + 2)? {
+        0xdc00..=0xdfff => refused(Reason::Surrogate, at),
+        0xd800..=0xdbff => {
+            let paired = text.as_bytes()[at + 6..].starts_with(b"\\u")
+                && matches!(hex4(text, at + 8)?, 0xdc00..=0xdfff);
+            if paired { Ok(at + 12) } else { refused(Reason::Surrogate, at) }
         }
-        at += 8;
+        _ => Ok(at + 6),
     }
-    while text.get(at).is_some_and(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
-        at += 1;
+}
+
+/// The UTF-16 unit that four hexadecimal digits name.
+fn hex4(text: &str, at: usize) -> Scan<u32> {
+    let mut unit = 0;
+    for offset in at..at + 4 {
+        let Some(&byte) = text.as_bytes().get(offset) else {
+            return Err(Refusal { reason: Reason::End, offset });
+        };
+        let Some(digit) = char::from(byte).to_digit(16) else {
+            return Err(Refusal { reason: Reason::Escape, offset });
+        };
+        unit = unit << 4 | digit;
     }
-    at
+    Ok(unit)
+}
+
+#[cold]
+fn refusal(text: &str, offset: usize, reason: Reason) -> Refusal {
+    let reason = if offset >= text.len() { Reason::End } else { reason };
+    Refusal { reason, offset }
 }
 
 /// The line and the column of a byte, both counted from 1.

@@ -1,9 +1,9 @@
 //! Pieces pinned to an end of the name: hash look-ups, one for each length that occurs.
 //!
-//! `build.*` and `*.complete` are the globs people write, and a name has only one beginning of each length. So there is no
-//! automaton here: for each length among the pieces, the name's first (or last) bytes are looked up. The look-ups do
-//! not depend on each other, which suits a processor better than walking a tree; and their number is bounded by the
-//! longest piece, whatever the patterns are. The hash is seeded, so that nobody can prepare collisions.
+//! `build.*` and `*.complete` are the globs people write, and a name has only one beginning of each length. So there
+//! is no automaton here: for each length among the pieces, the name's first (or last) bytes are looked up. The
+//! look-ups do not depend on each other, which suits a processor better than walking a tree; and their number is
+//! bounded by the longest piece, whatever the patterns are. The hash is seeded, so that nobody can prepare collisions.
 
 use super::piece::END_BYTES_MAX;
 use super::set::Bucket;

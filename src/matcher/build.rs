@@ -1,14 +1,15 @@
 //! How a [`PatternSet`] is compiled.
 //!
 //! Two passes over the distinct globs: the first counts how many could be found by each piece, the second files each
-//! under its rarest. Everything borrows from the patterns until the end. Nothing here is quadratic, and nothing can fail: what
-//! an automaton would refuse is matched one glob at a time instead.
+//! under its rarest. Everything borrows from the patterns until the end. Nothing here is quadratic, and nothing can
+//! fail: what an automaton would refuse is matched one glob at a time instead.
 
+use super::check::Check;
 use super::lazy::{self, Lazy};
 use super::needles::Needles;
 use super::pattern::Pattern;
 use super::piece::{self, Piece, Place, Route};
-use super::set::{Bucket, Check, FastMap, PatternSet, Span, index};
+use super::set::{Bucket, FastMap, PatternSet, Span, index};
 
 pub(super) fn build(patterns: &[Pattern]) -> PatternSet {
     let globs = Globs::group(patterns);
@@ -179,7 +180,45 @@ fn push_checks(set: &mut PatternSet, globs: &Globs<'_>, numbers: impl Iterator<I
         let members_from = set.members.len();
         set.members.extend_from_slice(globs.members(number));
         let members = Span::of(members_from..set.members.len());
-        set.checks.push(Check { pattern: globs.patterns[number].clone(), members });
+        set.checks.push(Check::new(globs.patterns[number].clone(), members));
     }
     Span::of(from..set.checks.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The most globs filed under one piece, sure ones not counted.
+    fn most_checks(set: &PatternSet, name: &str) -> usize {
+        let at_ends = set.front.at_front(name.as_bytes()).chain(set.back.at_back(name.as_bytes()));
+        let mut needles = Vec::new();
+        set.inside.find_into(name, &mut needles);
+        let inside = needles.into_iter().map(|needle| set.inside.bucket(needle));
+        at_ends.chain(inside).map(|bucket| bucket.checks.range().len()).max().unwrap_or(0)
+    }
+
+    #[test]
+    fn a_glob_is_filed_under_what_few_others_have() {
+        for shape in
+            ["build.*:target-#", "#.*.complete", "build.*-#-*.complete", "*build*-#-*", "build.?-#-[0-9]*"]
+        {
+            let text = |nth: usize| shape.replace('#', &format!("{nth:05}"));
+            let patterns: Vec<Pattern> = (0..10_000).map(|nth| Pattern::parse(&text(nth)).unwrap()).collect();
+            let set = build(&patterns);
+            assert!(set.one_by_one.range().is_empty());
+            let name = text(4_711).replace("[0-9]", "7").replace(['*', '?'], "x");
+            assert_eq!(most_checks(&set, &name), 1, "{shape}");
+            let mut found = Vec::new();
+            set.matches_into(&name, &mut found);
+            assert_eq!(found, [4_711], "{shape}");
+        }
+    }
+
+    #[test]
+    fn what_is_found_by_its_piece_alone_is_not_tried() {
+        let texts = ["build.*", "*.complete", "*step*", "build.complete", "*", "?*", "[b]uild.*"];
+        let set = build(&texts.map(|text| Pattern::parse(text).unwrap()));
+        assert_eq!(set.checks.len(), 1, "only [b]uild.* is not one literal");
+    }
 }

@@ -92,7 +92,11 @@ impl Lazy {
         Some(Self { number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed), dfa })
     }
 
-    /// Calls `found` with the position of each pattern that matches `name`, or with none at all.
+    /// Calls `found` with the position of each pattern that matches `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`GaveUp`], and then `found` was not called.
     pub(super) fn find(&self, name: &str, found: impl FnMut(usize)) -> Result<(), GaveUp> {
         // A thread that is being torn down has no caches any more.
         CACHES
@@ -142,4 +146,53 @@ fn regex(glob: &Glob) -> String {
         }
     }
     regex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(text: impl Fn(usize) -> String, count: usize) -> Vec<Pattern> {
+        (0..count).map(|nth| Pattern::parse(&text(nth)).unwrap()).collect()
+    }
+
+    #[test]
+    fn an_ordinary_set_fits_and_is_answered_by_the_automaton() {
+        let patterns = patterns(|nth| format!("[a-z]*[{}]{}", nth % 10, "?".repeat(nth / 10)), 60);
+        assert_eq!(fitting(patterns.iter()), 60);
+        let lazy = Lazy::build(patterns.iter()).unwrap();
+        for name in ["build7", "é7", "x3ä7", "", "b1b2b3b4b5b6b7"] {
+            let mut found = Vec::new();
+            lazy.find(name, |position| found.push(position)).unwrap();
+            found.sort_unstable();
+            let expected: Vec<usize> = (0..60).filter(|&nth| patterns[nth].matches(name)).collect();
+            assert_eq!(found, expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn an_automaton_that_wants_a_million_states_gives_up_within_its_cache() {
+        let lazy = Lazy::build(patterns(|nth| format!("*[ab]{}", "?".repeat(nth + 12)), 20).iter()).unwrap();
+        let mut mixed = 1_u32;
+        let gave_up = (0..1_000).any(|_| {
+            let name: String = (0..100)
+                .map(|_| {
+                    mixed = mixed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    if mixed >> 31 == 0 { 'a' } else { 'x' }
+                })
+                .collect();
+            lazy.find(&name, |_| {}).is_err()
+        });
+        assert!(gave_up);
+        let bytes = CACHES.with_borrow(|caches| caches[0].1.memory_usage());
+        assert!(bytes <= 2 * CACHE_BYTES_MAX, "{bytes} bytes");
+    }
+
+    #[test]
+    fn few_globs_and_heavy_ones_are_left_out() {
+        assert_eq!(fitting(patterns(|_| "[ab]*".into(), ONE_BY_ONE_MAX).iter()), 0);
+        let mut mixed = patterns(|nth| format!("[ab]{}", "?".repeat(if nth < 50 { 2 } else { 900 })), 60);
+        mixed.sort_by_key(weight);
+        assert_eq!(fitting(mixed.iter()), 50);
+    }
 }

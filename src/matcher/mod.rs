@@ -7,13 +7,15 @@
 //!
 //! Reading order: `class` (what stands in brackets), `glob` (a parsed pattern and its linear matcher), `pattern` (the
 //! public face), then the set: `piece` (which part of a glob to look for), `anchors`, `needles`, `counts` and `lazy`
-//! (the four ways of looking), `set` (which asks them all), `build` (which files the globs).
+//! (the four ways of looking), `check` (what is left to try), `set` (which asks them all), `build` (which files the
+//! globs).
 //!
 //! The matcher knows only text. It takes no lock, starts no thread, calls no code of the user's, and allocates
 //! nothing while it matches, beyond what its caller's buffer needs and one small cache for each thread.
 
 mod anchors;
 mod build;
+mod check;
 mod class;
 mod counts;
 mod glob;

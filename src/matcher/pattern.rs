@@ -149,7 +149,7 @@ mod tests {
         let rows = table::rows();
         assert!(rows.len() > 500);
         for row in rows {
-            assert_eq!(Pattern::parse(&row.pattern).unwrap().matches(&row.name), row.matches, "{row:?}");
+            assert_eq!(Pattern::parse(&row.pattern).unwrap().matches(&row.name), row.matches, "{row}");
         }
     }
 }

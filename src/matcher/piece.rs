@@ -4,8 +4,8 @@
 //! *one* literal piece of each glob, all globs at once, and tries a glob only where its piece was found. Any piece
 //! would be correct; which one is chosen decides how often a glob is tried in vain. The choice is the piece that
 //! the fewest other globs of the set could have chosen: of ten thousand `build.*:target-N`, each is found by its
-//! own end, not by the beginning they share. Between pieces equally rare, one that is pinned to an end of the name beats one that
-//! floats, and a long one beats a short one.
+//! own end, not by the beginning they share. Between pieces equally rare, one that is pinned to an end of the name
+//! beats one that floats, and a long one beats a short one.
 //!
 //! Pieces are cut to a bounded length: beyond it they hardly tell globs apart, and a set of thousand-byte
 //! patterns must not become an automaton of millions of states. A cut piece is never proof of a match.
@@ -111,8 +111,8 @@ fn back(bytes: &[u8], bytes_max: usize) -> &[u8] {
 
 /// How often a glob found by this piece will be tried, roughly: a share of names.
 ///
-/// What many globs speak of, many names hold; to that is added the chance of finding so short a text by accident, counting a
-/// byte of a name as four bits.
+/// What many globs speak of, many names hold; to that is added the chance of finding so short a text by accident,
+/// counting a byte of a name as four bits.
 pub(super) fn cost(piece: Piece<'_>, sharers: u32, globs: usize) -> f64 {
     let places = if piece.place == Place::Inside { 32.0 } else { 1.0 };
     let accident = places * 16_f64.powi(-i32::try_from(piece.bytes.len()).unwrap_or(i32::MAX));

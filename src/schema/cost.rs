@@ -15,9 +15,9 @@ const LEVELS: usize = 127;
 const NESTED_MAX: u64 = 1_024;
 /// Subschemas applied to a value and to its ancestors.
 const VISITS_MAX: u64 = 1 << 20;
-/// Subschemas compiled, counting one again for each way through other resources that leads to it. A schema may have
-/// four times as many as it has subschemas if that is more.
-const COMPILED_MAX: usize = 1 << 14;
+/// Subschemas compiled, counting one again each time that it is compiled anew. A schema may have four times as many
+/// as it has subschemas if that is more.
+const COMPILED_MAX: u64 = 1 << 12;
 
 /// The subschemas that may be applied to one value, by the value's level; the last entry holds from there on.
 pub(super) struct Cost {
@@ -40,7 +40,7 @@ pub(super) type Refused = (usize, SchemaFault);
 pub(super) fn measure(graph: &Graph) -> Result<Cost, Refused> {
     let order = same_value_order(graph)?;
     visits(graph)?;
-    compilations(graph)?;
+    compilations(graph, &order)?;
     by_level(graph, &order)
 }
 
@@ -158,36 +158,39 @@ fn by_level(graph: &Graph, order: &[usize]) -> Result<Cost, Refused> {
     Ok(Cost { by_level: by_level.into() })
 }
 
-/// Refuses a schema whose resources refer to each other in so many ways that compiling would not end.
+/// Refuses a schema that would be compiled in too many pieces.
 ///
-/// A reference into another resource opens a dynamic scope, and a subschema is compiled once in each.
-fn compilations(graph: &Graph) -> Result<(), Refused> {
-    if graph.nodes.iter().all(|node| node.resource == graph.nodes[0].resource) {
-        return Ok(());
+/// A reference into another resource opens a dynamic scope, and a subschema is compiled once in each. A keyword that
+/// asks what was evaluated compiles once more whatever its neighbours apply to the same value.
+fn compilations(graph: &Graph, order: &[usize]) -> Result<(), Refused> {
+    let mut pieces = vec![0; graph.nodes.len()];
+    for &index in order {
+        pieces[index] = combine(&graph.nodes[index], 1, |same| pieces[same], |_| 0);
     }
+    let limit = COMPILED_MAX.max(4 * graph.nodes.len() as u64);
+    let mut compiled = 0_u64;
     let mut scopes = HashMap::new();
     let mut seen = HashSet::from([(0, 0)]);
-    let mut open = vec![0_u32; graph.nodes.len()];
-    let limit = COMPILED_MAX.max(4 * graph.nodes.len());
+    let mut open = vec![false; graph.nodes.len()];
     let mut path = vec![Step { node: 0, scope: 0, leaving: false }];
     while let Some(Step { node: index, scope, leaving }) = path.pop() {
-        if leaving {
-            open[index] -= 1;
+        let was_open = std::mem::replace(&mut open[index], !leaving);
+        if leaving || was_open {
             continue;
         }
-        open[index] += 1;
-        path.push(Step { node: index, scope, leaving: true });
         let node = &graph.nodes[index];
+        compiled = compiled.saturating_add(if node.asks_again { pieces[index] } else { 1 });
+        if compiled > limit {
+            return Err((index, SchemaFault::TooManyPieces { limit }));
+        }
+        path.push(Step { node: index, scope, leaving: true });
         for child in node.same.iter().copied().chain(node.children()) {
             let enters = node.references.contains(&child) && graph.nodes[child].resource != node.resource;
             let fresh = scopes.len() + 1;
             let scope = if enters { *scopes.entry((scope, node.resource)).or_insert(fresh) } else { scope };
-            if open[child] == 0 && seen.insert((child, scope)) {
+            if !open[child] && seen.insert((child, scope)) {
                 path.push(Step { node: child, scope, leaving: false });
             }
-        }
-        if seen.len() > limit {
-            return Err((index, SchemaFault::TooManyScopes { limit }));
         }
     }
     Ok(())

@@ -65,11 +65,11 @@ pub enum SchemaFault {
         /// How many may be applied.
         limit: u64,
     },
-    /// Its `$id`s refer to each other in too many ways.
-    #[error("has more than {limit} ways through its embedded resources")]
-    TooManyScopes {
+    /// Its embedded resources refer to each other in too many ways, or its `unevaluated` keywords see too much.
+    #[error("would be compiled in more than {limit} pieces")]
+    TooManyPieces {
         /// How many there may be.
-        limit: usize,
+        limit: u64,
     },
     /// The system gave no thread to compile it on.
     #[error("no thread to compile on: {message}")]

@@ -131,7 +131,7 @@ impl<'a> Builder<'a> {
                     }
                 }
                 Value::Array(values) => {
-                    waiting.extend(values.iter().map(|value| Place { value, ..place.clone() }))
+                    waiting.extend(values.iter().map(|value| Place { value, ..place.clone() }));
                 }
                 _ => {}
             }
@@ -162,7 +162,7 @@ impl<'a> Builder<'a> {
                 "$ref" => node.references.extend(text.and_then(|text| self.reference(place, text))),
                 "$recursiveRef" => node.references.extend(self.recursive_reference(place)),
                 "$dynamicRef" => {
-                    node.references.extend(text.and_then(|text| self.dynamic_reference(place, text)))
+                    node.references.extend(text.and_then(|text| self.dynamic_reference(place, text)));
                 }
                 "allOf" | "anyOf" | "oneOf" => self.list(place, value, &mut node.same),
                 "not" | "if" | "then" | "else" => self.schema(place, value, &mut node.same),

@@ -1,12 +1,21 @@
 //! The rows of `tests/data/patterns.txt`, read for whoever checks an engine against them.
+#![allow(clippy::panic, reason = "in a test a panic is the report")]
+
+use std::fmt;
 
 /// One row of the table.
-#[derive(Clone, Debug)]
 pub(crate) struct Row {
-    pub(crate) line: usize,
+    line: usize,
     pub(crate) pattern: String,
     pub(crate) name: String,
     pub(crate) matches: bool,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.matches { "matches" } else { "misses" };
+        write!(f, "patterns.txt:{}: {:?} {verdict} {:?}", self.line, self.pattern, self.name)
+    }
 }
 
 /// Every row, in the order written.

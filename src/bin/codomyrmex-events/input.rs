@@ -1,0 +1,150 @@
+//! The input: a file or standard input, read ahead by a thread of its own.
+//!
+//! The thread is there so that a signal ends the wait for a line that never comes. It reads at most a few chunks
+//! ahead, and after a signal begins no further read; what it had read by then is still handed out.
+
+use crate::lines::{Chunk, Chunks, Next};
+use crate::progress::Progress;
+use crate::signals::{self, Caught};
+use crate::text::printable;
+use anyhow::Context;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::thread;
+use std::time::Duration;
+
+const CHUNK_BYTES: usize = 256 << 10;
+/// How many chunks wait to be taken.
+const CHUNKS_AHEAD: usize = 2;
+/// How long a chunk that had been read when a signal came may take to arrive.
+const LAST_CHUNK_LIMIT: Duration = Duration::from_millis(50);
+
+/// An opened input.
+pub(crate) struct Source {
+    /// As it is named in reports: fit for a terminal.
+    pub(crate) name: String,
+    pub(crate) metadata: Metadata,
+    file: File,
+}
+
+impl Source {
+    /// Opens a file; `-` is standard input.
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Source> {
+        let name = printable(&path.to_string_lossy());
+        let opened = if path.as_os_str() == "-" { standard_input() } else { File::open(path) };
+        let opened = opened.and_then(|file| Ok((file.metadata()?, file)));
+        let (metadata, file) = opened.with_context(|| name.clone())?;
+        if metadata.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory)).context(name);
+        }
+        Ok(Source { name, metadata, file })
+    }
+}
+
+fn standard_input() -> io::Result<File> {
+    io::stdin().as_fd().try_clone_to_owned().map(File::from)
+}
+
+/// What the reading thread and the signals have to say.
+enum Message {
+    Chunk(Chunk),
+    End,
+    Failed(io::Error),
+    /// Look whether a signal was caught.
+    Wake,
+}
+
+/// The chunks of a source.
+pub(crate) struct Input {
+    messages: Receiver<Message>,
+    used: SyncSender<Chunk>,
+    caught: Caught,
+    progress: Progress,
+    on_idle: Box<dyn FnMut()>,
+}
+
+impl Input {
+    /// Begins to read. `on_idle` is called whenever there is nothing to read yet: time to flush.
+    pub(crate) fn start(
+        source: Source,
+        progress: &Progress,
+        on_idle: impl FnMut() + 'static,
+    ) -> anyhow::Result<(Input, Caught)> {
+        let (sender, messages) = mpsc::sync_channel(CHUNKS_AHEAD);
+        let (used, free) = mpsc::sync_channel(CHUNKS_AHEAD);
+        let waker = sender.clone();
+        // A full channel needs no wake-up: whoever takes a message looks for signals as well.
+        let caught = signals::watch(move || drop(waker.try_send(Message::Wake))).context("signals")?;
+        let reader = Reader { file: source.file, caught: caught.clone(), messages: sender, free };
+        thread::Builder::new().name("input".into()).spawn(|| reader.run()).context("input")?;
+        let on_idle = Box::new(on_idle);
+        let input = Input { messages, used, caught: caught.clone(), progress: progress.clone(), on_idle };
+        Ok((input, caught))
+    }
+
+    fn wait(&self) -> Option<Message> {
+        if !self.caught.is_some() {
+            return self.messages.recv().ok();
+        }
+        match self.messages.recv_timeout(LAST_CHUNK_LIMIT) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+}
+
+impl Chunks for Input {
+    fn next(&mut self, used: Chunk) -> io::Result<Next> {
+        self.progress.advance(used.len as u64);
+        // Nobody may be there to fill it again.
+        let _ = self.used.try_send(used);
+        loop {
+            let message = match self.messages.try_recv() {
+                Ok(message) => Some(message),
+                Err(TryRecvError::Empty) => {
+                    (self.on_idle)();
+                    self.wait()
+                }
+                Err(TryRecvError::Disconnected) => None,
+            };
+            match message {
+                Some(Message::Chunk(chunk)) => return Ok(Next::Chunk(chunk)),
+                Some(Message::End) => return Ok(Next::End),
+                Some(Message::Failed(error)) => return Err(error),
+                Some(Message::Wake) => {}
+                None => return Ok(Next::Stopped),
+            }
+        }
+    }
+}
+
+/// The reading thread's half.
+struct Reader {
+    file: File,
+    caught: Caught,
+    messages: SyncSender<Message>,
+    free: Receiver<Chunk>,
+}
+
+impl Reader {
+    fn run(mut self) {
+        while !self.caught.is_some() {
+            let mut chunk = self.free.try_recv().unwrap_or_default();
+            // Filled once in a buffer's life: it keeps its length.
+            chunk.buffer.resize(CHUNK_BYTES, 0);
+            let message = match self.file.read(&mut chunk.buffer) {
+                Ok(0) => Message::End,
+                Ok(len) => Message::Chunk(Chunk { len, ..chunk }),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Message::Failed(error),
+            };
+            let goes_on = matches!(message, Message::Chunk(_));
+            if self.messages.send(message).is_err() || !goes_on {
+                return;
+            }
+        }
+    }
+}

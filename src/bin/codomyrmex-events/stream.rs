@@ -1,0 +1,111 @@
+//! A stream of events, line by line: each accepted, or reported as rejected.
+
+use crate::input::{Input, Source};
+use crate::lines::{Line, Lines};
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::report::{Letters, Rejection, Reports};
+use crate::signals::Caught;
+use crate::{FAILED, report};
+use anyhow::Context;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// An exit code of its own: events were rejected.
+pub(crate) const REJECTED: u8 = 1;
+
+/// A stream about to be read.
+pub(crate) struct Stream {
+    name: String,
+    lines: Lines<Input>,
+    reports: Reports,
+    progress: Progress,
+    caught: Caught,
+}
+
+/// What became of a stream. `read` is the accepted and the rejected.
+pub(crate) struct Streamed {
+    /// Lines that are not blank.
+    pub(crate) read: u64,
+    pub(crate) rejected: u64,
+    pub(crate) elapsed: Duration,
+    /// Why it ended before its end, if something failed.
+    failure: Option<anyhow::Error>,
+    caught: Caught,
+}
+
+impl Stream {
+    /// Begins to read. `on_idle` is called whenever there is nothing to read yet.
+    pub(crate) fn start(
+        source: Source,
+        letters: Option<Letters>,
+        prints: bool,
+        on_idle: impl FnMut() + 'static,
+    ) -> anyhow::Result<Stream> {
+        let name = source.name.clone();
+        let progress = Progress::start(&source, prints);
+        let reports = Reports::new(&source, &progress).keeping(letters);
+        let (input, caught) = Input::start(source, &progress, on_idle)?;
+        Ok(Stream { name, lines: Lines::new(input), reports, progress, caught })
+    }
+
+    /// Hands each line to `accept` and reports those that it rejects: until the end, a signal, a failure, or
+    /// `is_enough`.
+    pub(crate) fn run(
+        mut self,
+        is_enough: impl Fn() -> bool,
+        accept: impl FnMut(&[u8]) -> Result<(), Rejection>,
+    ) -> Streamed {
+        let (mut read, mut rejected) = (0, 0);
+        let passed = self.pass(is_enough, accept, &mut read, &mut rejected);
+        self.progress.finish();
+        let elapsed = self.progress.elapsed();
+        Streamed { read, rejected, elapsed, failure: passed.err(), caught: self.caught }
+    }
+
+    fn pass(
+        &mut self,
+        is_enough: impl Fn() -> bool,
+        mut accept: impl FnMut(&[u8]) -> Result<(), Rejection>,
+        read: &mut u64,
+        rejected: &mut u64,
+    ) -> anyhow::Result<()> {
+        while !is_enough() {
+            let Some((number, line)) = self.lines.next().with_context(|| self.name.clone())? else { break };
+            *read += 1;
+            let accepted = match line {
+                Line::Whole(text) => accept(text),
+                Line::TooLong(_) => Err(Rejection::too_long()),
+            };
+            if let Err(rejection) = accepted {
+                *rejected += 1;
+                self.reports.reject(number, &line, &rejection)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Streamed {
+    pub(crate) fn accepted(&self) -> u64 {
+        self.read - self.rejected
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.caught.is_some()
+    }
+
+    /// Says what failed, and tells how the process ends: a failure is worse than a signal, which says more
+    /// than a reader that has gone away, and that more than a rejection.
+    pub(crate) fn exit(self, output: Option<&Output>) -> ExitCode {
+        let lost = output.and_then(Output::failure).map(|error| format!("standard output: {error}"));
+        let failed = self.failure.map(|error| format!("{error:#}"));
+        if let Some(failure) = failed.or(lost) {
+            report::complain(&format!("error: {failure}"));
+            return FAILED.into();
+        }
+        let is_closed = output.is_some_and(Output::is_closed);
+        let rejected = if self.rejected > 0 && !is_closed { REJECTED } else { 0 };
+        self.caught.exit_code().unwrap_or(rejected).into()
+    }
+}

@@ -1,0 +1,375 @@
+//! The end of a subscription: when its handler is sure not to run any more, and when its captures are gone.
+
+use codomyrmex_events::{Event, EventBus, StillRunning, Subscription, WeakEventBus};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Barrier, Mutex, OnceLock, Weak, mpsc};
+use std::thread;
+use std::time::Duration;
+
+/// Longer than any wait that is not a hang.
+const WATCHDOG: Duration = Duration::from_secs(30);
+
+fn event(event_type: &str) -> Event {
+    Event::builder(event_type, "test").build().expect("a valid name")
+}
+
+fn publish(bus: &EventBus) {
+    bus.publish(event("a.b")).expect("it is open");
+}
+
+/// A value for a closure to capture, and a way to see whether it still lives.
+fn capture() -> (Arc<()>, Weak<()>) {
+    let value = Arc::new(());
+    let seen = Arc::downgrade(&value);
+    (value, seen)
+}
+
+fn is_dropped(capture: &Weak<()>) -> bool {
+    capture.strong_count() == 0
+}
+
+/// Runs its closure when it is dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Subscribes a handler that does nothing but capture `value`.
+fn hold<T: Send + Sync + 'static>(bus: &EventBus, value: T) -> Subscription {
+    let handler = move |_: &codomyrmex_events::Delivery<'_>| drop(std::hint::black_box(&value));
+    bus.subscribe("*").handler(handler).expect("a valid subscription")
+}
+
+/// Runs `f` on a thread of its own, and fails if it hangs.
+fn watched<T: Send + 'static>(name: &str, f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, waiting) = mpsc::channel();
+    let thread = thread::spawn(move || done.send(f()));
+    match waiting.recv_timeout(WATCHDOG) {
+        Ok(value) => value,
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{name} hangs"),
+        Err(mpsc::RecvTimeoutError::Disconnected) => {
+            std::panic::resume_unwind(thread.join().expect_err("it panicked"))
+        }
+    }
+}
+
+#[test]
+fn after_ok_there_is_no_call_and_no_capture() {
+    const ROUNDS: u64 = 6_000;
+    let bus = EventBus::new();
+    let (stop, late, heard) =
+        (AtomicBool::new(false), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    thread::scope(|scope| {
+        for name in ["build.start", "my.own"] {
+            let (bus, stop) = (&bus, &stop);
+            scope.spawn(move || {
+                while !stop.load(SeqCst) {
+                    bus.publish_batch([event(name), event(name)]);
+                }
+            });
+        }
+        for round in 0..ROUNDS {
+            let ended = Arc::new(AtomicBool::new(false));
+            let (value, seen) = capture();
+            let call = || {
+                let (ended, late, heard) = (Arc::clone(&ended), Arc::clone(&late), Arc::clone(&heard));
+                let value = Arc::clone(&value);
+                move || {
+                    late.fetch_add(u64::from(ended.load(SeqCst)), SeqCst);
+                    heard.fetch_add(1, SeqCst);
+                    Arc::strong_count(&value) > 0
+                }
+            };
+            let (in_filter, in_handler) = (call(), call());
+            let builder = bus.subscribe(["build.*", "my.*"]).filter(move |_| in_filter());
+            let builder = if round % 4 == 0 { builder.once() } else { builder };
+            let subscription = builder.handler(move |_| assert!(in_handler())).unwrap();
+            drop(value);
+            if round % 3 == 0 {
+                thread::yield_now();
+            }
+            assert_eq!(subscription.unsubscribe_and_wait(WATCHDOG), Ok(()), "round {round}");
+            assert!(is_dropped(&seen), "round {round}");
+            ended.store(true, SeqCst);
+        }
+        stop.store(true, SeqCst);
+    });
+    assert_eq!(late.load(SeqCst), 0, "calls after Ok, of {}", heard.load(SeqCst));
+    assert!(heard.load(SeqCst) > 0, "the race took place");
+    assert_eq!(bus.get_stats().subscribers_count, 0);
+}
+
+#[test]
+fn plain_unsubscribe_drops_the_captures_when_nobody_runs_them() {
+    let bus = EventBus::new();
+    let start = Arc::new(Barrier::new(2));
+    for round in 0..3_000 {
+        let (value, seen) = capture();
+        let subscription = hold(&bus, value);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                publish(&bus);
+            });
+            start.wait();
+            assert!(subscription.unsubscribe());
+        });
+        assert!(is_dropped(&seen), "round {round}: both are done");
+    }
+}
+
+#[test]
+fn a_running_delivery_keeps_the_captures_until_it_ends() {
+    let bus = EventBus::new();
+    let (value, seen) = capture();
+    let (entered, inside) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let subscription = bus
+        .subscribe("*")
+        .handler(move |_| {
+            entered.send(Arc::strong_count(&value)).unwrap();
+            released.lock().unwrap().recv().unwrap();
+        })
+        .unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| publish(&bus));
+        inside.recv().unwrap();
+        assert!(subscription.unsubscribe());
+        assert!(!subscription.unsubscribe(), "it has ended");
+        assert_eq!(subscription.unsubscribe_and_wait(Duration::from_millis(1)).is_err(), true);
+        publish(&bus);
+        assert!(!is_dropped(&seen) && bus.get_stats().subscribers_count == 0);
+        release.send(()).unwrap();
+    });
+    assert!(is_dropped(&seen));
+    assert_eq!(subscription.unsubscribe_and_wait(Duration::ZERO), Ok(()), "as often as you like");
+    assert_eq!(bus.get_stats().deliveries.succeeded, 1);
+}
+
+#[test]
+fn idle_threads_and_letters_hold_no_captures() {
+    let bus = EventBus::new();
+    let (value, seen) = capture();
+    let failing = bus.subscribe("*").subscriber_id("failing").handler(move |_| {
+        assert_eq!(Arc::strong_count(&value), 1);
+        Err::<(), _>("no")
+    });
+    let failing = failing.unwrap();
+    let (idle, go) = (Barrier::new(5), Barrier::new(5));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                publish(&bus);
+                bus.publish(event("build.start")).unwrap();
+                idle.wait();
+                go.wait();
+            });
+        }
+        idle.wait();
+        let letters = bus.dead_letter_queue().letters();
+        assert_eq!(failing.unsubscribe_and_wait(WATCHDOG), Ok(()));
+        assert!(is_dropped(&seen), "whoever has an old snapshot");
+        assert!(letters.iter().all(|letter| letter.subscriber_id() == Some("failing")));
+        assert_eq!((letters.len(), bus.dead_letter_queue().len()), (8, 8));
+        go.wait();
+    });
+}
+
+#[test]
+fn inside_the_bus_it_ends_the_subscription_and_does_not_wait() {
+    type Wait = Arc<dyn Fn(&str) + Send + Sync>;
+    // Where `wait` is called from, given a bus on which it can be.
+    type Place = fn(&EventBus, Wait);
+    let places: [(&str, Place); 4] = [
+        ("handler", |bus, wait| {
+            bus.subscribe("*").priority(1).handler(move |_| wait("handler")).expect("valid");
+            publish(bus);
+        }),
+        ("filter", |bus, wait| {
+            let builder = bus.subscribe("*").priority(1).filter(move |_| {
+                wait("filter");
+                false
+            });
+            builder.handler(|_| ()).expect("valid");
+            publish(bus);
+        }),
+        ("destructor", |bus, wait| {
+            drop(hold(bus, OnDrop(move || wait("destructor"))).unsubscribe());
+        }),
+        ("handler of another bus in a handler", |bus, wait| {
+            let other = EventBus::new();
+            other
+                .subscribe("*")
+                .handler(move |_| wait("handler of another bus in a handler"))
+                .expect("valid");
+            bus.subscribe("*").priority(1).handler(move |_| publish(&other)).expect("valid");
+            publish(bus);
+        }),
+    ];
+    for (name, place) in places {
+        watched(name, move || {
+            let bus = EventBus::new();
+            let (value, seen) = capture();
+            // The one that is waited for is in use by the same thread, or will never be taken apart in time.
+            let target = hold(&bus, value);
+            let answers: Arc<Mutex<Vec<Result<(), StillRunning>>>> = Arc::default();
+            let (handle, answer) = (target.clone(), Arc::clone(&answers));
+            let wait: Wait = Arc::new(move |place| {
+                let waited = handle.unsubscribe_and_wait(Duration::MAX);
+                answer.lock().unwrap().push(waited);
+                assert_eq!(waited.unwrap_err().to_string().is_empty(), place.is_empty());
+            });
+            place(&bus, wait);
+            assert_eq!(answers.lock().unwrap().len(), 1, "{name}");
+            assert!(!target.unsubscribe(), "{name}: it has ended all the same");
+            assert_eq!(bus.get_stats().dead_letters_made, 0, "{name}: StillRunning");
+            assert!(is_dropped(&seen), "{name}: dropped when the outermost delivery or destructor was over");
+        });
+    }
+}
+
+#[test]
+fn a_destructor_at_the_end_of_the_bus_does_not_wait_for_itself() {
+    let answer = watched("a destructor at the end of the bus", || {
+        let bus = EventBus::new();
+        let own: Arc<OnceLock<Subscription>> = Arc::default();
+        let answer = Arc::new(OnceLock::new());
+        let (handle, told) = (Arc::clone(&own), Arc::clone(&answer));
+        let wait = OnDrop(move || {
+            let own: &Subscription = handle.get().unwrap();
+            told.set(own.unsubscribe_and_wait(Duration::MAX)).unwrap();
+        });
+        own.set(hold(&bus, wait)).unwrap();
+        drop(bus);
+        answer.get().copied()
+    });
+    assert!(answer.is_some_and(|answer| answer.is_err()), "{answer:?}");
+}
+
+#[test]
+fn a_destructor_that_unsubscribes_another_has_that_one_dropped_too() {
+    let bus = EventBus::new();
+    let mut seen = Vec::new();
+    // Each one's destructor ends the one before.
+    let mut last: Option<Subscription> = None;
+    for _ in 0..5 {
+        let (value, dropped) = capture();
+        seen.push(dropped);
+        let before = last.take();
+        let end = OnDrop(move || drop(before.as_ref().map(Subscription::unsubscribe)));
+        last = Some(hold(&bus, (value, end)));
+    }
+    last.unwrap().unsubscribe();
+    assert_eq!(bus.get_stats().subscribers_count, 0);
+    assert!(seen.iter().all(is_dropped), "no delivery is in progress");
+}
+
+#[test]
+fn a_destructor_may_use_the_bus() {
+    let bus = EventBus::new();
+    let heard = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&heard);
+    bus.subscribe("from.destructor").handler(move |_| drop(count.fetch_add(1, SeqCst))).unwrap();
+    let uses = |weak: WeakEventBus| {
+        OnDrop(move || {
+            if let Some(bus) = weak.upgrade() {
+                bus.publish(event("from.destructor")).unwrap();
+                let subscription = hold(&bus, ());
+                assert!(subscription.unsubscribe() && bus.get_stats().pending <= 1);
+            }
+        })
+    };
+    hold(&bus, uses(bus.downgrade())).unsubscribe();
+    assert_eq!(heard.load(SeqCst), 1, "after a plain unsubscribe");
+    hold(&bus, uses(bus.downgrade())).unsubscribe_and_wait(WATCHDOG).unwrap();
+    assert_eq!(heard.load(SeqCst), 2, "after a wait");
+    let held = uses(bus.downgrade());
+    bus.subscribe("a.b").once().handler(move |_| drop(std::hint::black_box(&held))).unwrap();
+    publish(&bus);
+    assert_eq!(heard.load(SeqCst), 3, "after the turn of a once");
+    // A handler that is not taken is dropped with no lock held.
+    let held = uses(bus.downgrade());
+    let refused =
+        bus.subscribe("*").subscriber_id("subscriber_1").handler(move |_| drop(std::hint::black_box(&held)));
+    assert!(refused.is_err());
+    assert_eq!(heard.load(SeqCst), 4, "after a refusal");
+    hold(&bus, OnDrop(|| panic!("in a destructor"))).unsubscribe_and_wait(WATCHDOG).unwrap();
+    publish(&bus);
+    assert_eq!(bus.get_stats().subscribers_count, 1);
+}
+
+#[test]
+fn a_panicking_destructor_at_the_end_of_the_bus_spares_the_others() {
+    let bus = EventBus::new();
+    let (value, seen) = capture();
+    hold(&bus, OnDrop(|| panic!("in a destructor")));
+    hold(&bus, value);
+    drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(bus))));
+    assert!(is_dropped(&seen));
+}
+
+#[test]
+fn dropping_the_last_handle_drops_the_captures_and_dropping_a_subscription_does_not() {
+    let bus = EventBus::new();
+    let (value, seen) = capture();
+    let subscription = hold(&bus, value);
+    drop(subscription.clone());
+    let second = bus.clone();
+    publish(&bus);
+    drop(bus);
+    assert!(!is_dropped(&seen), "another handle is left");
+    assert!(second.downgrade().upgrade().is_some());
+    drop(second);
+    assert!(is_dropped(&seen));
+    assert!(!subscription.unsubscribe());
+    assert_eq!(subscription.unsubscribe_and_wait(WATCHDOG), Ok(()));
+}
+
+#[test]
+fn a_scoped_subscription_ends_with_its_guard() {
+    let bus = EventBus::new();
+    let (value, seen) = capture();
+    {
+        let guard = hold(&bus, value).scoped();
+        publish(&bus);
+        assert_eq!((guard.id(), bus.get_stats().subscribers_count), ("subscriber_1", 1));
+    }
+    assert!(is_dropped(&seen));
+    assert_eq!(bus.get_stats().subscribers_count, 0);
+    assert_eq!(bus.get_stats().deliveries.total, 1);
+}
+
+#[test]
+fn an_id_is_free_again_after_the_end_and_the_old_handle_does_not_reach_the_new_one() {
+    let ends: [(&str, fn(&EventBus, &Subscription)); 4] = [
+        ("unsubscribe", |_, subscription| assert!(subscription.unsubscribe())),
+        ("by id", |bus, _| assert!(bus.unsubscribe("same"))),
+        ("and wait", |_, subscription| subscription.unsubscribe_and_wait(WATCHDOG).expect("nobody runs")),
+        ("once", |bus, _| publish(bus)),
+    ];
+    for (name, end) in ends {
+        let bus = EventBus::new();
+        let (old, new) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let subscribe = |count: &Arc<AtomicU64>, once: bool| {
+            let count = Arc::clone(count);
+            let builder = bus.subscribe("*").subscriber_id("same");
+            let builder = if once { builder.once() } else { builder };
+            builder.handler(move |_| drop(count.fetch_add(1, SeqCst)))
+        };
+        let first = subscribe(&old, name == "once").unwrap();
+        assert!(subscribe(&new, false).is_err(), "{name}: in use");
+        end(&bus, &first);
+        assert!(bus.subscription("same").is_none(), "{name}");
+        let before = old.load(SeqCst);
+        subscribe(&new, false).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(!first.unsubscribe(), "{name}: the label is the same, the subscription is not");
+        assert_eq!(first.unsubscribe_and_wait(WATCHDOG), Ok(()), "{name}");
+        publish(&bus);
+        assert_eq!((old.load(SeqCst), new.load(SeqCst)), (before, 1), "{name}");
+        assert!(bus.unsubscribe("same") && !bus.unsubscribe("same"), "{name}");
+    }
+}
