@@ -91,11 +91,7 @@ impl Table {
     pub(crate) fn with(&self, patterns: &[Pattern], entry: Entry, is_live: impl Fn(&Entry) -> bool) -> Self {
         let mut next = self.next();
         next.slots = self.slots.max(entry.slot as usize + 1);
-        for (event_type, route) in EventType::STANDARD.iter().zip(next.standard.iter_mut()) {
-            if patterns.iter().any(|pattern| pattern.matches(event_type.as_str())) {
-                *route = inserted(route, entry);
-            }
-        }
+        next.remake_routes(patterns, |route| inserted(route, entry));
         next.tail.extend(patterns.iter().map(|pattern| (pattern.clone(), entry)));
         if next.tail.len() > TAIL_MAX {
             next.compile_tail(is_live);
@@ -111,11 +107,9 @@ impl Table {
         is_live: impl Fn(&Entry) -> bool,
     ) -> Self {
         let mut next = self.next();
-        for (event_type, route) in EventType::STANDARD.iter().zip(next.standard.iter_mut()) {
-            if patterns.iter().any(|pattern| pattern.matches(event_type.as_str())) {
-                *route = route.iter().filter(|entry| entry.key != gone.key).copied().collect();
-            }
-        }
+        next.remake_routes(patterns, |route| {
+            route.iter().filter(|entry| entry.key != gone.key).copied().collect()
+        });
         let waiting = next.tail.len();
         next.tail.retain(|(_, entry)| entry.key != gone.key);
         if waiting == next.tail.len() {
@@ -135,6 +129,20 @@ impl Table {
 
     fn next(&self) -> Self {
         Table { version: self.version + 1, ..self.clone() }
+    }
+
+    /// Remakes the routes of the standard types that the patterns hear. Types with the same route, such as that of
+    /// those who hear everything, go on sharing it.
+    fn remake_routes(&mut self, patterns: &[Pattern], remake: impl Fn(&Route) -> Route) {
+        let mut remade: Vec<(Route, Route)> = Vec::new();
+        for (event_type, route) in EventType::STANDARD.iter().zip(self.standard.iter_mut()) {
+            if !patterns.iter().any(|pattern| pattern.matches(event_type.as_str())) {
+                continue;
+            }
+            let shared = remade.iter().find(|(before, _)| Arc::ptr_eq(before, route));
+            let after = shared.map_or_else(|| remake(route), |(_, after)| Arc::clone(after));
+            remade.push((std::mem::replace(route, Arc::clone(&after)), after));
+        }
     }
 
     fn compile_tail(&mut self, is_live: impl Fn(&Entry) -> bool) {

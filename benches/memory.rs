@@ -1,0 +1,79 @@
+//! What buses, subscriptions and events weigh: bytes held, counted by the allocator. Not timed, so run once:
+//! `cargo bench --bench memory`.
+
+#![allow(unsafe_code)] // An allocator that counts.
+
+use codomyrmex_events::{Event, EventBus, EventType};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: hands every call on to the system's allocator, and only counts.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HELD.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promises are the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn held_by<T>(make: impl FnOnce() -> T) -> (usize, T) {
+    let before = HELD.load(Ordering::Relaxed);
+    let made = make();
+    (HELD.load(Ordering::Relaxed).saturating_sub(before), made)
+}
+
+fn event(event_type: &str) -> Event {
+    Event::builder(event_type, "bench").build().expect("a valid event")
+}
+
+fn main() {
+    // What the process makes once, such as random seeds, is not a bus's.
+    drop(EventBus::new());
+
+    let (idle, bus) = held_by(EventBus::new);
+    println!("idle inline bus, history 1,000: {idle} bytes");
+    assert!(bus.publish(event("build.start")).is_ok());
+
+    const SUBSCRIPTIONS: usize = 10_000;
+    let (subscribed, _subscriptions) = held_by(|| {
+        (0..SUBSCRIPTIONS)
+            .map(|n| {
+                let glob = match n % 4 {
+                    0 => format!("area{n}.*"),
+                    1 => format!("*.leaf{n}"),
+                    2 => format!("*part{n}*"),
+                    _ => format!("exact.name.{n}"),
+                };
+                bus.subscribe(glob).handler(|_| ()).expect("a subscription")
+            })
+            .collect::<Vec<_>>()
+    });
+    println!("a subscription, of {SUBSCRIPTIONS}, its handle included: {} bytes", subscribed / SUBSCRIPTIONS);
+
+    let (event_bytes, _event) = held_by(|| Arc::new(event(EventType::BuildStart.as_str())));
+    println!("an event with no payload: {event_bytes} bytes");
+
+    for n in 0..1_000_000 {
+        assert!(bus.publish(event(&format!("made.up.{n}"))).is_ok());
+    }
+    let flooded = HELD.load(Ordering::Relaxed);
+    for n in 0..1_000_000 {
+        assert!(bus.publish(event(&format!("made.up.too.{n}"))).is_ok());
+    }
+    let later = HELD.load(Ordering::Relaxed);
+    println!("held after 1,000,000 made-up names: {flooded} bytes; after 1,000,000 more: {later} bytes");
+}
