@@ -10,7 +10,8 @@ use std::{borrow::Borrow, convert::Infallible, fmt, ops::Deref, str::FromStr};
 
 use smol_str::SmolStr;
 use thiserror::Error;
-use uuid::{Uuid, fmt::Hyphenated};
+
+pub use event_id::EventId;
 
 /// The longest name, source or id, in bytes of UTF-8.
 pub const TEXT_BYTES_MAX: usize = 256;
@@ -205,6 +206,9 @@ macro_rules! from_texts {
     };
 }
 
+// Below the macro that it uses.
+mod event_id;
+
 /// A checked text that anyone may make, and that programs may write as a constant.
 macro_rules! open_text {
     ($(#[$meta:meta])* $name:ident, $field:literal) => {
@@ -258,103 +262,5 @@ impl EventName {
     pub(crate) fn new(text: impl AsRef<str> + Into<SmolStr>) -> Result<Self, InvalidText> {
         check_text("event_type", text.as_ref())?;
         Ok(Self(text.into()))
-    }
-}
-
-/// The identity of one event: a UUID, or whatever text its maker calls it by.
-///
-/// A text is read as a UUID only when it equals that UUID's canonical form (lower case, hyphens), so an id comes
-/// back out as it went in.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EventId(Id);
-
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Id {
-    Uuid(Uuid),
-    Text(SmolStr),
-}
-
-impl EventId {
-    /// A new random one (UUID version 4).
-    #[allow(clippy::new_without_default, reason = "a default that differs each time would surprise")]
-    #[inline]
-    pub fn new() -> Self {
-        Self(Id::Uuid(Uuid::new_v4()))
-    }
-
-    /// Reads an id.
-    ///
-    /// # Errors
-    /// A text that is empty, over 256 bytes, or has a control character.
-    pub fn parse(text: &str) -> Result<Self, InvalidText> {
-        if let Some(uuid) = canonical_uuid(text) {
-            return Ok(Self(Id::Uuid(uuid)));
-        }
-        check_text("event_id", text)?;
-        Ok(Self(Id::Text(SmolStr::new(text))))
-    }
-
-    /// The UUID, when it is one.
-    pub fn as_uuid(&self) -> Option<Uuid> {
-        match self.0 {
-            Id::Uuid(uuid) => Some(uuid),
-            Id::Text(_) => None,
-        }
-    }
-
-    /// Appends the text; allocates nothing of its own.
-    pub fn write_to(&self, out: &mut String) {
-        match &self.0 {
-            Id::Uuid(uuid) => out.push_str(uuid.hyphenated().encode_lower(&mut [0; Hyphenated::LENGTH])),
-            Id::Text(text) => out.push_str(text),
-        }
-    }
-}
-
-/// The UUID whose canonical form `text` is.
-fn canonical_uuid(text: &str) -> Option<Uuid> {
-    if text.len() != Hyphenated::LENGTH {
-        return None;
-    }
-    let uuid = Uuid::try_parse(text).ok()?;
-    let canonical = *uuid.hyphenated().encode_lower(&mut [0; Hyphenated::LENGTH]) == *text;
-    canonical.then_some(uuid)
-}
-
-from_texts!(EventId, EventId::parse);
-
-impl From<Uuid> for EventId {
-    fn from(uuid: Uuid) -> Self {
-        Self(Id::Uuid(uuid))
-    }
-}
-
-impl fmt::Display for EventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Id::Uuid(uuid) => f.pad(uuid.hyphenated().encode_lower(&mut [0; Hyphenated::LENGTH])),
-            Id::Text(text) => f.pad(text),
-        }
-    }
-}
-
-impl fmt::Debug for EventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{self}\"")
-    }
-}
-
-impl PartialEq<str> for EventId {
-    fn eq(&self, other: &str) -> bool {
-        match &self.0 {
-            Id::Uuid(uuid) => canonical_uuid(other).as_ref() == Some(uuid),
-            Id::Text(text) => text == other,
-        }
-    }
-}
-
-impl PartialEq<&str> for EventId {
-    fn eq(&self, other: &&str) -> bool {
-        self == *other
     }
 }

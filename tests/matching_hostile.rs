@@ -71,6 +71,21 @@ fn a_million_states_are_tempting() {
 }
 
 #[test]
+fn every_order_of_letters_is_a_state() {
+    let letters = |nth: usize| ('a'..='z').cycle().skip(nth).take(2).collect::<String>();
+    let text =
+        |nth: usize| format!("*[{}]*[{}]*[{}]*", letters(nth % 26), letters(nth % 25), letters(nth % 23));
+    let mut mixed = 1_u32;
+    let mut letter = move || {
+        mixed = mixed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'a' + (mixed >> 24) as u8 % 26)
+    };
+    let names: Vec<String> = (0..300).map(|_| (0..60).map(|_| letter()).collect()).collect();
+    check((0..120).map(text), &names);
+    check((0..5_000).map(text), &names[..30]);
+}
+
+#[test]
 fn thousands_of_the_longest_patterns() {
     let long = |nth: usize, c: char| format!("{nth}*{}", c.to_string().repeat(PATTERN_BYTES_MAX - 8));
     check(
@@ -127,9 +142,9 @@ fn matching_allocates_nothing_once_it_is_warm() {
         1 => format!("*.{nth}.start"),
         2 => format!("build.*{nth}*"),
         3 => format!("build.{nth}"),
-        4 => format!("*[{}]??", nth % 10),
+        4 => format!("*[!{}]??", nth % 10),
         5 => format!("*{}", "?".repeat(nth % 20)),
-        _ => format!("[a-z]*[!{}]", nth % 10),
+        _ => format!("[a-z]{}*[!{}]", "?".repeat(nth / 70), nth % 10),
     });
     let patterns: Vec<Pattern> = texts.map(|text| Pattern::parse(&text).unwrap()).collect();
     let set = PatternSet::build(&patterns);
@@ -154,9 +169,8 @@ fn matching_allocates_nothing_once_it_is_warm() {
 fn many_threads_share_more_sets_than_a_thread_keeps_caches_for() {
     let sets: Vec<(Vec<Pattern>, PatternSet)> = (0..9)
         .map(|set| {
-            let text = |nth: usize| {
-                format!("[a-{}]*[{}-9]{}", char::from(b'b' + set), nth % 10, "?".repeat(nth / 10))
-            };
+            let text =
+                |nth: usize| format!("[a-{}]{}*[{}-9]", char::from(b'b' + set), "?".repeat(nth / 9), nth % 9);
             let patterns: Vec<Pattern> = (0..60).map(|nth| Pattern::parse(&text(nth)).unwrap()).collect();
             let set = PatternSet::build(&patterns);
             (patterns, set)

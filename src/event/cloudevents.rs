@@ -22,7 +22,7 @@ use super::{
     metadata::Metadata,
     parse_error::Reason,
     payload::tree,
-    read::{RawField, each_field, unescaped},
+    read::{RawField, each_field},
     scan,
 };
 use crate::{
@@ -134,7 +134,7 @@ pub(super) fn from_json(text: &str) -> Result<Event, EventParseError> {
     let mut data = Payload::absent();
     let mut seen_data = false;
     each_field(text, |key, scanner| {
-        let name = unescaped(key.inner, key.escaped).into_owned();
+        let name = key.unescaped().into_owned();
         let value = RawField::scan(scanner);
         let value = value.map_err(|refusal| EventParseError::refused(text.as_bytes(), refusal))?;
         let repeated = if name == "data" {

@@ -5,6 +5,7 @@
 
 use std::{fmt, hash::Hash, str::FromStr};
 
+use super::Domain;
 use crate::ids::{EventName, InvalidText};
 
 /// Turns the table of standard types into the enum and everything that follows the table.
@@ -185,15 +186,12 @@ impl PerfectHash {
         Some(slots)
     }
 
-    /// Mixes the length with the first and last eight bytes; every standard name has six or more.
+    /// Mixes the length with the first and last eight bytes. Of the standard names only `custom` is shorter.
     const fn slot(name: &[u8], multiplier: u64) -> usize {
-        let (mut first, mut last) = (0_u64, 0_u64);
-        let mut at = 0;
-        while at < 8 && at < name.len() {
-            first = first << 8 | name[at] as u64;
-            last = last << 8 | name[name.len() - 1 - at] as u64;
-            at += 1;
-        }
+        let (first, last) = match (name.first_chunk(), name.last_chunk()) {
+            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+            _ => (0, 0),
+        };
         let mixed = (first ^ last.rotate_left(29) ^ name.len() as u64).wrapping_mul(multiplier);
         (mixed >> (64 - SLOTS.trailing_zeros())) as usize
     }
@@ -219,82 +217,6 @@ const fn same(left: &[u8], right: &[u8]) -> bool {
         at += 1;
     }
     at == left.len() && at == right.len()
-}
-
-/// The part of the system that an event type belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Domain {
-    /// The program as a whole.
-    System,
-    /// Its modules.
-    Module,
-    /// Its plugins.
-    Plugin,
-    /// Code analysis.
-    Analysis,
-    /// Builds.
-    Build,
-    /// Deployments.
-    Deploy,
-    /// Metrics, alerts, health and performance.
-    Monitoring,
-    /// Security and trust.
-    Security,
-    /// Workflows and their tasks.
-    Workflow,
-    /// Scheduled jobs.
-    Scheduler,
-    /// What people do.
-    UserInteraction,
-    /// Data on its way.
-    Data,
-    /// Everything else.
-    Custom,
-}
-
-impl Domain {
-    /// All of them, in the order in which they are listed to people.
-    pub const ALL: [Domain; 13] = [
-        Domain::System,
-        Domain::Module,
-        Domain::Plugin,
-        Domain::Analysis,
-        Domain::Build,
-        Domain::Deploy,
-        Domain::Monitoring,
-        Domain::Security,
-        Domain::Workflow,
-        Domain::Scheduler,
-        Domain::UserInteraction,
-        Domain::Data,
-        Domain::Custom,
-    ];
-
-    /// Its name: `"system"`, `"user_interaction"`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Domain::System => "system",
-            Domain::Module => "module",
-            Domain::Plugin => "plugin",
-            Domain::Analysis => "analysis",
-            Domain::Build => "build",
-            Domain::Deploy => "deploy",
-            Domain::Monitoring => "monitoring",
-            Domain::Security => "security",
-            Domain::Workflow => "workflow",
-            Domain::Scheduler => "scheduler",
-            Domain::UserInteraction => "user_interaction",
-            Domain::Data => "data",
-            Domain::Custom => "custom",
-        }
-    }
-}
-
-impl fmt::Display for Domain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }
 
 impl fmt::Display for EventType {

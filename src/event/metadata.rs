@@ -7,8 +7,11 @@ use std::sync::{Arc, LazyLock};
 use once_cell::race::OnceBox;
 use serde_json::{Map, Value};
 
-use super::payload::{PayloadError, tree};
-use super::scan;
+use super::{
+    payload::{PayloadError, tree},
+    scan,
+    shared::SharedStr,
+};
 
 #[derive(Clone, Default)]
 pub(super) struct Metadata(Form);
@@ -23,13 +26,13 @@ enum Form {
 
 /// The text of an object that has passed the scanner.
 struct Text {
-    text: Arc<str>,
+    text: SharedStr,
     map: OnceBox<Map<String, Value>>,
 }
 
 impl Clone for Text {
     fn clone(&self) -> Self {
-        Self { text: Arc::clone(&self.text), map: OnceBox::new() }
+        Self { text: self.text.clone(), map: OnceBox::new() }
     }
 }
 
@@ -53,7 +56,7 @@ impl Metadata {
     }
 
     /// An object's text that the scanner has passed and that has no line breaks.
-    pub(super) fn from_checked(text: impl Into<Arc<str>>) -> Self {
+    pub(super) fn from_checked(text: impl Into<SharedStr>) -> Self {
         Self(Form::Text(Text { text: text.into(), map: OnceBox::new() }))
     }
 
@@ -61,7 +64,7 @@ impl Metadata {
         match &self.0 {
             Form::Empty => &EMPTY,
             Form::Map(map) => map,
-            Form::Text(form) => form.map.get_or_init(|| match tree::parse(&form.text) {
+            Form::Text(form) => form.map.get_or_init(|| match tree::parse(form.text.as_str()) {
                 Ok(Value::Object(map)) => Box::new(map),
                 other => unreachable!("the scanner has seen an object, not {other:?}"),
             }),
@@ -77,7 +80,7 @@ impl Metadata {
     pub(super) fn write(&self, out: &mut String) {
         match &self.0 {
             Form::Empty => out.push_str("{}"),
-            Form::Text(form) => out.push_str(&form.text),
+            Form::Text(form) => out.push_str(form.text.as_str()),
             Form::Map(map) => {
                 out.push_str(&serde_json::to_string(map.as_ref()).expect("a map of JSON values is JSON"));
             }

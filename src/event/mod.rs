@@ -5,11 +5,13 @@
 //! sent and read back. The sequence number is not here: it belongs to the publication.
 
 mod builder;
+mod domain;
 mod kind;
 mod metadata;
 mod payload;
 mod priority;
 mod scan;
+mod shared;
 
 mod create;
 mod lifecycle;
@@ -36,8 +38,9 @@ pub use self::{
         create_analysis_start_event, create_error_event, create_metric_event, create_module_load_event,
         create_system_startup_event,
     },
+    domain::Domain,
     error::{EventPublishError, PublishErrorKind},
-    kind::{Domain, EventType},
+    kind::EventType,
     lifecycle::{
         task_completed, task_failed, task_retrying, task_started, workflow_completed, workflow_failed,
         workflow_started,

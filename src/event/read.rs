@@ -4,14 +4,15 @@
 //! read. Payload and metadata are copied out as text and parsed when somebody asks. The timestamp is read from its
 //! own characters, never from a float.
 
-use std::{borrow::Cow, str};
+use std::{borrow::Cow, ops::Range, str};
 
 use super::{
     Event, EventParseError, EventPriority, EventType, Payload,
     metadata::Metadata,
     parse_error::Reason,
     payload,
-    scan::{EVENT_DEPTH_MAX, PAYLOAD_DEPTH_MAX, RawStr, Refusal, Scanner},
+    scan::{self, EVENT_DEPTH_MAX, PAYLOAD_DEPTH_MAX, RawStr, Refusal, Scanner},
+    shared::SharedStr,
 };
 use crate::{
     clock::{InvalidTimestamp, Timestamp},
@@ -79,6 +80,7 @@ pub(super) struct RawField<'a> {
 
 impl<'a> RawField<'a> {
     /// The value that is next, and its extent.
+    #[inline(always)]
     pub(super) fn scan(scanner: &mut Scanner<'a>) -> Result<Self, Refusal> {
         let (offset, line_breaks, escapes) = (scanner.offset(), scanner.line_breaks(), scanner.escapes());
         scanner.value(PAYLOAD_DEPTH_MAX)?;
@@ -90,21 +92,29 @@ impl<'a> RawField<'a> {
     }
 
     /// Where it stands in the whole text, of which it is a part.
-    fn offset_in(&self, text: &str) -> usize {
-        self.text.as_ptr().addr() - text.as_ptr().addr()
+    fn range_in(&self, text: &str) -> Range<usize> {
+        let start = self.text.as_ptr().addr() - text.as_ptr().addr();
+        start..start + self.text.len()
     }
 
     fn is_null(&self) -> bool {
         self.text == "null"
     }
 
+    fn is_filled_object(&self) -> bool {
+        self.text.strip_prefix('{').is_some_and(|rest| rest.trim_ascii_start() != "}")
+    }
+
     /// The text between the quotes, if the value is a string.
     fn string(&self) -> Option<Cow<'a, str>> {
         let inner = self.text.strip_prefix('"')?.strip_suffix('"')?;
-        Some(unescaped(inner, self.has_escapes))
+        Some(scan::unescaped(inner, self.has_escapes))
     }
 
     pub(super) fn payload(&self) -> Payload {
+        if self.is_null() {
+            return Payload::absent();
+        }
         if self.has_line_breaks {
             Payload::from_checked(payload::on_one_line(self.text))
         } else {
@@ -113,19 +123,8 @@ impl<'a> RawField<'a> {
     }
 }
 
-/// What a string that the scanner has passed says.
-#[inline]
-pub(super) fn unescaped(inner: &str, escaped: bool) -> Cow<'_, str> {
-    if escaped { Cow::Owned(decoded(inner)) } else { Cow::Borrowed(inner) }
-}
-
-#[cold]
-fn decoded(inner: &str) -> String {
-    let quoted = format!("\"{inner}\"");
-    serde_json::from_str(&quoted).expect("the scanner accepts only strings that decode")
-}
-
 /// Walks the top level of an object, calling `field` for each key with the value next; then nothing may follow.
+#[inline(always)]
 pub(super) fn each_field<'a>(
     text: &'a str,
     mut field: impl FnMut(RawStr<'a>, &mut Scanner<'a>) -> Result<(), EventParseError>,
@@ -149,7 +148,7 @@ pub(super) fn each_field<'a>(
                 break;
             }
             if !scanner.take(b',') {
-                return Err(refused(scanner.refusal(super::scan::Reason::CommaOrEnd)));
+                return Err(refused(scanner.refusal(scan::Reason::CommaOrEnd)));
             }
             scanner.skip_space();
         }
@@ -175,10 +174,10 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn scan(&mut self, text: &'a str) -> Result<(), EventParseError> {
         each_field(text, |key, scanner| {
-            let name = unescaped(key.inner, key.escaped);
-            let place = self.named(&name);
+            let place =
+                if key.escaped { self.named(key.unescaped().as_bytes()) } else { self.named(key.inner()) };
             if place.as_ref().is_some_and(|place| place.is_some()) {
-                let reason = Reason::Repeated(name.into_owned());
+                let reason = Reason::Repeated(key.unescaped().into_owned());
                 return Err(EventParseError::at(reason, text.as_bytes(), key.offset));
             }
             let value = RawField::scan(scanner);
@@ -190,18 +189,19 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn named(&mut self, name: &str) -> Option<&mut Option<RawField<'a>>> {
+    #[inline(always)]
+    fn named(&mut self, name: &[u8]) -> Option<&mut Option<RawField<'a>>> {
         Some(match name {
-            "event_type" => &mut self.event_type,
-            "source" => &mut self.source,
-            "event_id" => &mut self.event_id,
-            "timestamp" => &mut self.timestamp,
-            "correlation_id" => &mut self.correlation_id,
-            "causation_id" => &mut self.causation_id,
-            "data" => &mut self.data,
-            "metadata" => &mut self.metadata,
-            "priority" => &mut self.priority,
-            "specversion" => &mut self.specversion,
+            b"event_type" => &mut self.event_type,
+            b"source" => &mut self.source,
+            b"event_id" => &mut self.event_id,
+            b"timestamp" => &mut self.timestamp,
+            b"correlation_id" => &mut self.correlation_id,
+            b"causation_id" => &mut self.causation_id,
+            b"data" => &mut self.data,
+            b"metadata" => &mut self.metadata,
+            b"priority" => &mut self.priority,
+            b"specversion" => &mut self.specversion,
             _ => return None,
         })
     }
@@ -210,6 +210,7 @@ impl<'a> Fields<'a> {
         let reader = Reader { text };
         let missing = |field| EventParseError::new(Reason::Missing(field));
         let event_type = reader.text("event_type", self.event_type, EventType::parse)?;
+        let (data, metadata) = reader.contents(self.data, self.metadata)?;
         let source = reader.text("source", self.source, |source| Source::new(source))?;
         Ok(Event {
             event_type: event_type.ok_or_else(|| missing("event_type"))?,
@@ -221,8 +222,8 @@ impl<'a> Fields<'a> {
             causation_id: reader.text("causation_id", self.causation_id, |id| {
                 EventId::parse(id).map_err(|invalid| invalid.for_field("causation_id"))
             })?,
-            data: self.data.map_or_else(Payload::absent, |data| data.payload()),
-            metadata: reader.metadata(self.metadata)?,
+            data,
+            metadata,
             priority: reader.priority(self.priority)?,
         })
     }
@@ -235,7 +236,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn error(&self, reason: Reason, field: RawField<'_>) -> EventParseError {
-        EventParseError::at(reason, self.text.as_bytes(), field.offset_in(self.text))
+        EventParseError::at(reason, self.text.as_bytes(), field.range_in(self.text).start)
     }
 
     fn wrong_type(&self, name: &str, expected: &'static str, field: RawField<'_>) -> EventParseError {
@@ -267,6 +268,26 @@ impl Reader<'_> {
             }
             Err(cause) => Err(self.error(Reason::Timestamp { field: "timestamp", cause }, field)),
         }
+    }
+
+    /// Payload and metadata: in one allocation, if both stand there on one line and side by side.
+    fn contents(
+        &self,
+        data: Option<RawField<'_>>,
+        metadata: Option<RawField<'_>>,
+    ) -> Result<(Payload, Metadata), EventParseError> {
+        if let (Some(data), Some(metadata)) = (data, metadata) {
+            let plain = !data.is_null() && !data.has_line_breaks && !metadata.has_line_breaks;
+            if plain && metadata.is_filled_object() {
+                let pieces =
+                    SharedStr::both(self.text, data.range_in(self.text), metadata.range_in(self.text));
+                if let Some((data, metadata)) = pieces {
+                    return Ok((Payload::from_checked(data), Metadata::from_checked(metadata)));
+                }
+            }
+        }
+        let payload = data.map_or_else(Payload::absent, |data| data.payload());
+        Ok((payload, self.metadata(metadata)?))
     }
 
     fn metadata(&self, field: Option<RawField<'_>>) -> Result<Metadata, EventParseError> {

@@ -6,7 +6,12 @@
 //!
 //! It never recurses, never allocates, and never decides what a text means.
 
+mod string;
+
 use std::fmt;
+
+use string::escape_end;
+pub(super) use string::{RawStr, unescaped};
 
 /// How deep a text may nest: the event object is depth 1.
 pub(crate) const EVENT_DEPTH_MAX: usize = 128;
@@ -58,15 +63,6 @@ impl fmt::Display for Reason {
 }
 
 type Scan<T> = Result<T, Refusal>;
-
-/// A string in the text: what stands between its quotes, and whether that has escapes.
-#[derive(Clone, Copy)]
-pub(crate) struct RawStr<'a> {
-    pub(crate) inner: &'a str,
-    pub(crate) escaped: bool,
-    /// Where the opening quote is.
-    pub(crate) offset: usize,
-}
 
 /// Reads a JSON text from left to right.
 pub(crate) struct Scanner<'a> {
@@ -173,11 +169,11 @@ impl<'a> Scanner<'a> {
     }
 
     /// A key and its colon, and the space up to the value; what the key is.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn key(&mut self) -> Scan<RawStr<'a>> {
         let (offset, escapes) = (self.at, self.escapes);
         let end = self.skip_key()?;
-        Ok(RawStr { inner: &self.text[offset + 1..end], escaped: self.escapes > escapes, offset })
+        Ok(RawStr { text: self.text, offset, end, escaped: self.escapes > escapes })
     }
 
     /// A key and its colon, and the space up to the value; where its closing quote is.
@@ -197,7 +193,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// One value of any kind that nests at most `depth_max` deep. The caller has skipped the space.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(&mut self, depth_max: usize) -> Scan<()> {
         match self.peek() {
             b'"' => self.string(),
@@ -205,6 +201,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    #[inline(never)]
     fn any_value(&mut self, depth_max: usize) -> Scan<()> {
         // PERF: works on a copy, which the compiler keeps in registers (bench `json`).
         let mut scanner = Scanner { ..*self };
@@ -357,42 +354,6 @@ impl<'a> Scanner<'a> {
 #[cold]
 fn is_finite(number: &str) -> bool {
     number.parse().is_ok_and(f64::is_finite)
-}
-
-/// Where the escape ends whose backslash is at `at`; a pair of surrogates counts as one.
-#[cold]
-fn escape_end(text: &str, at: usize) -> Scan<usize> {
-    let refused = |reason, offset| Err(Refusal { reason, offset });
-    match text.as_bytes().get(at + 1) {
-        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => return Ok(at + 2),
-        Some(b'u') => {}
-        Some(_) => return refused(Reason::Escape, at + 1),
-        None => return refused(Reason::End, at + 1),
-    }
-    match hex4(text, at + 2)? {
-        0xdc00..=0xdfff => refused(Reason::Surrogate, at),
-        0xd800..=0xdbff => {
-            let paired = text.as_bytes()[at + 6..].starts_with(b"\\u")
-                && matches!(hex4(text, at + 8)?, 0xdc00..=0xdfff);
-            if paired { Ok(at + 12) } else { refused(Reason::Surrogate, at) }
-        }
-        _ => Ok(at + 6),
-    }
-}
-
-/// The UTF-16 unit that four hexadecimal digits name.
-fn hex4(text: &str, at: usize) -> Scan<u32> {
-    let mut unit = 0;
-    for offset in at..at + 4 {
-        let Some(&byte) = text.as_bytes().get(offset) else {
-            return Err(Refusal { reason: Reason::End, offset });
-        };
-        let Some(digit) = char::from(byte).to_digit(16) else {
-            return Err(Refusal { reason: Reason::Escape, offset });
-        };
-        unit = unit << 4 | digit;
-    }
-    Ok(unit)
 }
 
 #[cold]

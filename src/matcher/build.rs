@@ -166,7 +166,10 @@ fn file_by_piece(
 }
 
 fn file_by_classes(set: &mut PatternSet, globs: &Globs<'_>, mut by_classes: Vec<usize>, left: Vec<usize>) {
-    by_classes.sort_by_cached_key(|&glob| lazy::weight(globs.patterns[glob]));
+    by_classes.sort_by_cached_key(|&glob| {
+        let pattern = globs.patterns[glob];
+        (!lazy::suits(pattern), lazy::weight(pattern))
+    });
     let fitting = lazy::fitting(by_classes.iter().map(|&glob| globs.patterns[glob]));
     let (fitting, rest) = by_classes.split_at(fitting);
     set.by_classes = push_checks(set, globs, fitting.iter().copied());

@@ -77,7 +77,7 @@ impl Span {
         Self { start: index(range.start), end: index(range.end) }
     }
 
-    fn range(self) -> Range<usize> {
+    pub(super) fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
 }

@@ -17,7 +17,7 @@ const NESTED_MAX: u64 = 1_024;
 const VISITS_MAX: u64 = 1 << 20;
 /// Subschemas compiled, counting one again each time that it is compiled anew. A schema may have four times as many
 /// as it has subschemas if that is more.
-const COMPILED_MAX: u64 = 1 << 12;
+const COMPILED_MAX: u64 = 1 << 10;
 
 /// The subschemas that may be applied to one value, by the value's level; the last entry holds from there on.
 pub(super) struct Cost {

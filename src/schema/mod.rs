@@ -36,7 +36,7 @@ use crate::ids::InvalidText;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let schemas = EventSchema::new();
-/// let event = Event::builder("build.start", "builder")?.data(json!({"build_type": "release"})).build()?;
+/// let event = Event::builder("build.start", "builder").data(json!({"build_type": "release"})).build()?;
 /// let error = schemas.validate_event(&event).unwrap_err();
 /// assert_eq!(error.to_string(), r#"build.start: "target" is a required property"#);
 ///

@@ -65,7 +65,7 @@ fn hostile_numbers_cost_no_more_than_their_length() {
     assert_eq!(Timestamp::parse_seconds(&format!("1{zeros}")), Err(InvalidTimestamp::OutOfRange));
     assert_eq!(
         Timestamp::parse_seconds(&format!("1{zeros}e-1048576")).map(Timestamp::as_unix_nanos),
-        Err(InvalidTimestamp::OutOfRange)
+        Ok(1_000_000_000)
     );
     assert_eq!(Timestamp::parse_seconds(&format!("1e{zeros}3")).unwrap().as_unix_nanos(), 1_000_000_000_000);
 }

@@ -2,7 +2,7 @@
 
 use crate::input::Source;
 use crate::output::Output;
-use crate::report::{self, Letters};
+use crate::report::Letters;
 use crate::signals::DRAIN_LIMIT;
 use crate::stream::{Stream, Streamed};
 use crate::summary::{Summary, pace};

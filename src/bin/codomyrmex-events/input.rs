@@ -12,7 +12,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
@@ -89,10 +89,7 @@ impl Input {
         if !self.caught.is_some() {
             return self.messages.recv().ok();
         }
-        match self.messages.recv_timeout(LAST_CHUNK_LIMIT) {
-            Ok(message) => Some(message),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.messages.recv_timeout(LAST_CHUNK_LIMIT).ok()
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::FAILED;
 use crate::dispatch::distinct;
 use crate::input::{Input, Source};
-use crate::lines::{Line, Lines};
+use crate::lines::{LINE_BYTES_MAX, Line, Lines};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::report::{Reports, complain};
@@ -18,8 +18,8 @@ use std::sync::Arc;
 /// Show which globs hear which names
 ///
 /// Prints NAME<TAB>GLOB for each distinct glob that matches the name, in the order given. A glob matches the
-/// whole name, case included: * is any characters (dots too), ? is one, [seq] is one of these, [!seq] is one of
-/// none of these.
+/// whole name, case included: * is any characters (dots too), ? is one, [seq] is one of these, [!seq] is one
+/// that is none of these.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Match {
@@ -49,7 +49,10 @@ impl Match {
         let mut caught = Caught::default();
         for name in &self.names {
             if name == "-" {
-                caught = matcher.try_input()?;
+                let tried = matcher.try_input();
+                // What was found before a failure counts.
+                matcher.output.flush();
+                caught = tried?;
             } else {
                 matcher.try_name(name, |reason| complain(&format!("{}: {reason}", printable(name))));
             }
@@ -113,7 +116,7 @@ impl Matcher {
                     Ok(name) => self.try_name(name, |reason| reports.say(number, reason)),
                     Err(_) => reports.say(number, "not UTF-8"),
                 },
-                Line::TooLong(_) => reports.say(number, "the line is over 1048576 bytes"),
+                Line::TooLong(_) => reports.say(number, &format!("the line is over {LINE_BYTES_MAX} bytes")),
             }
             if self.output.is_lost() {
                 break;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::str;
@@ -137,15 +138,21 @@ impl Letters {
     /// Creates or truncates the file.
     ///
     /// # Errors
-    /// A file that cannot be written, or that is the input or the output itself.
+    /// A file that cannot be written, or that is the input, or where the output goes.
     pub(crate) fn create(path: &Path, source: &Source) -> anyhow::Result<Letters> {
         let name = printable(&path.to_string_lossy());
         // Truncated only when it is known not to be the input.
         let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
         let file = opened.with_context(|| name.clone())?;
         let metadata = file.metadata().with_context(|| name.clone())?;
-        if is_same_file(&metadata, &source.metadata) {
-            bail!("{name}: the dead letters would overwrite the input");
+        for (other, what) in [
+            (Ok(source.metadata.clone()), "the input"),
+            (metadata_of(io::stdout()), "standard output"),
+            (metadata_of(io::stderr()), "standard error"),
+        ] {
+            if other.is_ok_and(|other| is_same_file(&metadata, &other)) {
+                bail!("{name}: the dead letters would overwrite {what}");
+            }
         }
         if metadata.is_file() {
             file.set_len(0).with_context(|| name.clone())?;
@@ -185,6 +192,10 @@ fn raw<'a>(line: &Line<'a>) -> Result<&'a str, &'a [u8]> {
             Err(_) => Err(text),
         },
     }
+}
+
+fn metadata_of(stream: impl AsFd) -> io::Result<Metadata> {
+    File::from(stream.as_fd().try_clone_to_owned()?).metadata()
 }
 
 fn is_same_file(one: &Metadata, other: &Metadata) -> bool {

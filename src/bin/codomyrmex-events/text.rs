@@ -8,7 +8,8 @@ pub(crate) const REASON_BYTES_MAX: usize = 1_024;
 /// Cuts a text that is over the limit, between two characters.
 pub(crate) fn bounded(mut text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max {
-        text.truncate(text.floor_char_boundary(bytes_max));
+        let cut = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(cut);
         text.push('…');
     }
     text

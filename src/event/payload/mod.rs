@@ -26,7 +26,7 @@ pub use self::{
     error::PayloadError,
     typed::{EventPayload, TypedPayload},
 };
-use super::scan;
+use super::{scan, shared::SharedStr};
 use typed::{Erased, Held};
 
 /// What an event carries. Cheap to clone: the clones share what was given.
@@ -52,14 +52,14 @@ enum Form {
 
 /// A text that has passed the scanner.
 struct Text {
-    text: Arc<str>,
+    text: SharedStr,
     tree: OnceBox<Value>,
 }
 
 /// A clone shares the text and makes its own tree if it ever needs one.
 impl Clone for Text {
     fn clone(&self) -> Self {
-        Self { text: Arc::clone(&self.text), tree: OnceBox::new() }
+        Self { text: self.text.clone(), tree: OnceBox::new() }
     }
 }
 
@@ -95,16 +95,14 @@ impl Payload {
         let slice = text.as_ref();
         match scan::check(slice, scan::PAYLOAD_DEPTH_MAX) {
             Err(refusal) => Err(PayloadError::refused(slice, refusal)),
+            Ok(_) if slice.trim_ascii() == "null" => Ok(Self::absent()),
             Ok(true) => Ok(Self::from_checked(on_one_line(slice))),
             Ok(false) => Ok(Self::from_checked(text)),
         }
     }
 
-    /// A text that the scanner has passed and that has no line breaks.
-    pub(crate) fn from_checked(text: impl AsRef<str> + Into<Arc<str>>) -> Self {
-        if text.as_ref().trim_ascii() == "null" {
-            return Self::absent();
-        }
+    /// A text that the scanner has passed and that has no line breaks; null is for the caller to notice.
+    pub(in crate::event) fn from_checked(text: impl Into<SharedStr>) -> Self {
         Self(Form::Text(Text { text: text.into(), tree: OnceBox::new() }))
     }
 
@@ -126,7 +124,10 @@ impl Payload {
         match &self.0 {
             Form::Absent => Ok(&EMPTY),
             Form::Text(form) => Ok(form.tree.get_or_init(|| {
-                Box::new(tree::parse(&form.text).expect("the scanner accepts only what serde_json can read"))
+                Box::new(
+                    tree::parse(form.text.as_str())
+                        .expect("the scanner accepts only what serde_json can read"),
+                )
             })),
             Form::Tree(form) => Ok(&form.value),
             Form::Rust(form) => form.value(),
@@ -141,7 +142,7 @@ impl Payload {
     pub fn json(&self) -> Result<&str, &PayloadError> {
         match &self.0 {
             Form::Absent => Ok("{}"),
-            Form::Text(form) => Ok(&form.text),
+            Form::Text(form) => Ok(form.text.as_str()),
             Form::Tree(form) => form.text.get_or_init(|| Box::new(form.to_text())).as_deref(),
             Form::Rust(form) => form.json(),
         }
@@ -161,7 +162,7 @@ impl Payload {
     /// A payload that does not become a `T`, or a Rust value that JSON cannot hold.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
         let made = match &self.0 {
-            Form::Text(form) => serde_json::from_str(&form.text),
+            Form::Text(form) => serde_json::from_str(form.text.as_str()),
             _ => T::deserialize(self.value().map_err(Clone::clone)?),
         };
         made.map_err(|error| PayloadError::in_value("", error))
@@ -236,7 +237,7 @@ impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Form::Absent => f.write_str("absent"),
-            Form::Text(form) => f.write_str(&form.text),
+            Form::Text(form) => f.write_str(form.text.as_str()),
             Form::Tree(form) if form.fits => write!(f, "{}", form.value),
             Form::Tree(_) => f.write_str("(too deep)"),
             Form::Rust(_) => f.write_str("(a Rust value)"),
