@@ -105,5 +105,33 @@ fn make(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, read, write, make);
+/// A payload's tree, by the size of its text: `serde_json` beside what `Payload::value` chooses.
+fn tree(c: &mut Criterion) {
+    let mut group = c.benchmark_group("tree");
+    let texts = [
+        (
+            "records",
+            r#"{"package":"libsystemd0","arch":"amd64","from":"252.36-1","to":"252.38-1","n":12345,"f":1.25}"#,
+        ),
+        ("numbers", "[1.5,2.25,3.125,1234.5678,0.001,1e10,99999.99,12,13,14]"),
+    ];
+    for (name, one) in texts {
+        for count in [1, 1_000] {
+            let text = format!("[{}]", vec![one; count].join(","));
+            let payload = Payload::from_json(text.as_str()).unwrap();
+            assert_eq!(payload.value().unwrap(), &serde_json::from_str::<Value>(&text).unwrap());
+            group.throughput(Throughput::Bytes(text.len() as u64));
+            group.bench_function(BenchmarkId::new(format!("serde_json/{name}"), text.len()), |b| {
+                b.iter(|| black_box(serde_json::from_str::<Value>(&text)));
+            });
+            // A clone has not been converted yet.
+            group.bench_function(BenchmarkId::new(format!("value/{name}"), text.len()), |b| {
+                b.iter(|| drop(black_box(payload.clone().value().unwrap().as_array().map(Vec::len))));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, read, write, make, tree);
 criterion_main!(benches);

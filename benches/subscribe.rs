@@ -54,7 +54,9 @@ fn subscribe(criterion: &mut Criterion) {
         });
     }
     group.bench_function("one more beside 10,000, and unsubscribe", |bencher| {
-        bencher.iter(|| bus.subscribe("one.more.*").handler(|_| ()).map(|subscription| subscription.unsubscribe()));
+        bencher.iter(|| {
+            bus.subscribe("one.more.*").handler(|_| ()).map(|subscription| subscription.unsubscribe())
+        });
     });
     // Everybody hears everything: each route of a standard type grows with every subscription.
     group.bench_function("one of 10,000 that hear everything, on average", |bencher| {

@@ -25,9 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let volume = Arc::new(AtomicU64::new(0));
     let sum = Arc::clone(&volume);
-    let volumes = bus.subscribe_typed::<Tick>().subscriber_id("volume").priority(10).handler(move |tick| {
-        sum.fetch_add(u64::from(tick.payload().size), Ordering::Relaxed);
-    })?;
+    let volumes =
+        bus.subscribe_typed::<Tick>().subscriber_id("volume").priority(10).handler(move |tick| {
+            sum.fetch_add(u64::from(tick.payload().size), Ordering::Relaxed);
+        })?;
     let beats = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&beats);
     bus.subscribe(EventType::HealthCheck).subscriber_id("beats").handler(move |_| {

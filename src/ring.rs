@@ -225,11 +225,23 @@ pub(crate) struct Reader<'a, T> {
 }
 
 impl<T: Clone> Reader<'_, T> {
+    /// The record with this number. Waits a moment for a writer that is just putting it in place: one that was
+    /// overtaken may cover a newer record for as long as it takes to put it back.
     pub(crate) fn get(&self, sequence: u64) -> Record<T> {
-        let last = self.ring.last_sequence();
-        if sequence == 0 || sequence > last || last - sequence >= self.ring.capacity() {
-            return Record::Gone;
+        let backoff = Backoff::new();
+        loop {
+            let last = self.ring.last_sequence();
+            if sequence == 0 || sequence > last || last - sequence >= self.ring.capacity() {
+                return Record::Gone;
+            }
+            match self.look(sequence) {
+                Record::Pending if !backoff.is_completed() => backoff.snooze(),
+                record => return record,
+            }
         }
+    }
+
+    fn look(&self, sequence: u64) -> Record<T> {
         let slot = &self.ring.slots[(sequence % self.ring.capacity()) as usize];
         let mut seen = slot.load(Ordering::SeqCst);
         loop {

@@ -88,10 +88,10 @@ fn names_that_no_event_can_have_are_tried_and_pointed_out() {
 fn what_was_found_before_a_failure_is_printed() {
     let mut shell = std::process::Command::new("sh");
     let binary = env!("CARGO_BIN_EXE_codomyrmex-events");
-    shell.args(["-c", "exec \"$0\" match --on 'a*' abc - </proc/self/mem", binary]);
+    shell.args(["-c", "exec \"$0\" match --on 'a*' abc - </", binary]);
     let ran = command::run_command(shell, b"");
     assert_eq!((ran.text(), ran.code), ("abc\ta*\n", Some(2)));
-    assert!(ran.stderr.contains("Input/output error"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("is a directory"), "{}", ran.stderr);
 }
 
 #[test]

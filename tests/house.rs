@@ -109,7 +109,10 @@ fn below(places: &[&str]) -> Vec<File> {
 fn the_search_sees_code_and_nothing_else() {
     let text = "use a::B; // Mutex\n// Mutex\n    /// Mutex\nlet url = \"http://x\";\n#[cfg(test)]\nmod tests {\n    Mutex\n}\n#[cfg(test)]\n#[path = \"x.rs\"]\nmod table;\nfn f() {}\n";
     assert_eq!(code(text), "use a::B; \n\n    \nlet url = \"http://x\";\nfn f() {}\n");
-    assert_eq!(words("std::sync::atomic::{AtomicU64}").collect::<Vec<_>>(), ["std", "sync", "atomic", "AtomicU64"]);
+    assert_eq!(
+        words("std::sync::atomic::{AtomicU64}").collect::<Vec<_>>(),
+        ["std", "sync", "atomic", "AtomicU64"]
+    );
 }
 
 /// Invariant 1.

@@ -45,7 +45,8 @@ mod event_bus {
             .priority(10)
             .handler(move |event| on_build.note(format!("Build event: {}", event.data().json().unwrap())))
             .unwrap();
-        let event = Event::builder(EventType::BuildStart, "ci_pipeline").data(release_build()).build().unwrap();
+        let event =
+            Event::builder(EventType::BuildStart, "ci_pipeline").data(release_build()).build().unwrap();
         bus.publish(event).unwrap();
         bus.publish(Event::builder(EventType::DeployStart, "ci_pipeline").build().unwrap()).unwrap();
 
@@ -115,8 +116,10 @@ mod event_bus {
         let analyzer = CodeAnalyzer { events: EventMixin::init_events_on("code_analyzer", &bus).unwrap() };
         analyzer.analyze("src/lib.rs").unwrap();
         let published = bus.history().query().source("code_analyzer").since(1).events().unwrap();
-        let told: Vec<(&str, &Value)> =
-            published.iter().map(|event| (event.event_type().as_str(), event.data().value().unwrap())).collect();
+        let told: Vec<(&str, &Value)> = published
+            .iter()
+            .map(|event| (event.event_type().as_str(), event.data().value().unwrap()))
+            .collect();
         assert_eq!(
             told,
             [
@@ -268,10 +271,7 @@ mod environment_variables {
             &[("CODOMYRMEX_EVENT_HISTORY_LIMIT", "5"), ("CODOMYRMEX_EVENT_DLQ_MAX", "3")],
             "history 5, dead letters 3",
         );
-        check(
-            &[("CODOMYRMEX_EVENT_WORKERS", "0")],
-            "CODOMYRMEX_EVENT_WORKERS=\"0\": must be from 1 to 1024",
-        );
+        check(&[("CODOMYRMEX_EVENT_WORKERS", "0")], "CODOMYRMEX_EVENT_WORKERS=\"0\": must be from 1 to 1024");
         check(
             &[("CODOMYRMEX_EVENT_DLQ_MAX", "many")],
             "CODOMYRMEX_EVENT_DLQ_MAX=\"many\": must be a whole number from 0 to 1048576",
@@ -336,8 +336,7 @@ mod use_typed_events_over_raw_strings {
         let heard = Heard::default();
         let hearing = heard.clone();
         bus.subscribe("build.start").handler(move |event| hearing.note(event.source().as_str())).unwrap();
-        let event =
-            |source, data| Event::builder(EventType::BuildStart, source).data(data).build().unwrap();
+        let event = |source, data| Event::builder(EventType::BuildStart, source).data(data).build().unwrap();
 
         bus.emit_typed(event("typed", release_build())).unwrap();
         let refused = bus.emit_typed(event("typed and wrong", json!({"target": "codomyrmex"}))).unwrap_err();
@@ -401,10 +400,7 @@ mod use_event_mixin_for_module_integration {
         fn new(bus: &EventBus) -> Arc<Self> {
             let events = EventMixin::init_events_on("security_scanner", bus).unwrap();
             let scanner = Arc::new(SecurityScanner { events });
-            scanner
-                .events
-                .on_method(&scanner, [EventType::BuildComplete], Self::on_build_complete)
-                .unwrap();
+            scanner.events.on_method(&scanner, [EventType::BuildComplete], Self::on_build_complete).unwrap();
             scanner
         }
 
@@ -419,8 +415,7 @@ mod use_event_mixin_for_module_integration {
     fn security_scanner_scans_after_every_build_until_it_is_gone() {
         let bus = EventBus::new();
         let scanner = SecurityScanner::new(&bus);
-        let complete =
-            |data| Event::builder(EventType::BuildComplete, "ci").data(data).build().unwrap();
+        let complete = |data| Event::builder(EventType::BuildComplete, "ci").data(data).build().unwrap();
         bus.publish(complete(json!({"target": "codomyrmex"}))).unwrap();
         bus.publish(complete(json!({}))).unwrap();
         drop(scanner);

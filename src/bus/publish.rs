@@ -133,6 +133,8 @@ impl EventBus {
         event: Arc<Event>,
         validation: Validation,
     ) -> Result<Published, EventPublishError> {
+        // Stamped first, so that a letter tells the surroundings in which the event was offered.
+        let (event, _) = self.bus.engine.stamped(event)?;
         let verdict = match validation {
             Validation::Off => Ok(()),
             Validation::Typed => self.bus.schema.validate_event(&event),

@@ -149,8 +149,10 @@ impl Engine {
 
     /// The event with what the surroundings say of its correlation and causation, and how many publishes are in
     /// progress on this thread.
+    ///
+    /// Doing it again changes nothing.
     #[inline]
-    fn stamped(&self, event: Arc<Event>) -> Result<(Arc<Event>, usize), EventPublishError> {
+    pub(crate) fn stamped(&self, event: Arc<Event>) -> Result<(Arc<Event>, usize), EventPublishError> {
         context::with_current(|frame| match frame {
             None => Ok((event, 0)),
             Some(frame) => self.stamped_within(frame, event),

@@ -103,3 +103,27 @@ impl Error for EventPublishError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_why_and_hands_the_event_back() {
+        let event = Arc::new(Event::builder("a", "b").build().unwrap());
+        let rejected = EventValidationError::no_schema(EventType::Custom);
+        let cases = [
+            (PublishErrorKind::Closed, "the bus is shut down"),
+            (PublishErrorKind::TooDeep { limit: 64 }, "64 nested publishes on this thread: the limit"),
+            (PublishErrorKind::Full, "the queue is full"),
+            (PublishErrorKind::Rejected(rejected), "custom: no schema is registered for this type"),
+        ];
+        for (kind, message) in cases {
+            let error = EventPublishError::new(kind, Some(Arc::clone(&event)));
+            assert_eq!(error.to_string(), message);
+            assert!(Arc::ptr_eq(error.event().unwrap(), &event));
+            assert!(Arc::ptr_eq(&error.into_event().unwrap(), &event));
+        }
+        assert_eq!(size_of::<EventPublishError>(), size_of::<usize>());
+    }
+}

@@ -191,3 +191,31 @@ impl fmt::Debug for Event {
         fields.field("data", &self.data).field("metadata", self.metadata()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn context_fills_only_what_is_absent() {
+        let (correlation, cause) = (CorrelationId::from_static("scope"), EventId::parse("cause").unwrap());
+        let mut plain = Event::builder("a", "b").build().unwrap();
+        plain.fill_correlation(None, None);
+        assert_eq!((plain.correlation_id(), plain.causation_id()), (None, None));
+        plain.fill_correlation(Some(&correlation), Some(&cause));
+        assert_eq!((plain.correlation_id(), plain.causation_id()), (Some(&correlation), Some(&cause)));
+
+        let mut own = Event::builder("a", "b").correlation_id("own").causation_id("own").build().unwrap();
+        own.fill_correlation(Some(&correlation), Some(&cause));
+        assert_eq!(own.correlation_id().unwrap(), &"own");
+        assert_eq!(own.causation_id().unwrap(), &"own");
+    }
+
+    #[test]
+    fn standard_types_know_their_place() {
+        for (index, standard) in EventType::STANDARD.iter().enumerate() {
+            assert_eq!(standard.standard_index(), Some(index));
+        }
+        assert_eq!(EventType::parse("my.own").unwrap().standard_index(), None);
+    }
+}

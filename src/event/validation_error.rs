@@ -171,3 +171,27 @@ impl Error for EventValidationError {
         self.payload_error().map(|error| error as _)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_kept_up_to_a_limit_and_counted() {
+        let failure = |n: usize| SchemaFailure::new(format!("/{n}"), "is wrong");
+        let failed =
+            |n| EventValidationError::failed(EventType::BuildStart, (0..n).map(failure).collect(), n);
+        assert_eq!(failed(1).to_string(), "build.start: /0: is wrong");
+        assert_eq!(failed(4).to_string(), "build.start: /0: is wrong (and 3 more)");
+        let many = failed(FAILURES_MAX + 500);
+        assert_eq!((many.failures().len(), many.total()), (FAILURES_MAX, FAILURES_MAX + 500));
+        assert_eq!(many.pointers().last(), Some("/999"));
+        assert_eq!(SchemaFailure::new("", "is wrong").to_string(), "is wrong");
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let cut = SchemaFailure::new("", format!("x{}", "\u{e9}".repeat(600)));
+        assert_eq!(cut.message(), format!("x{}...", "\u{e9}".repeat(511)));
+    }
+}

@@ -22,8 +22,12 @@ impl Needles {
             return Some(Self::default());
         }
         // PERF: the prefilter searches for rare bytes far ahead, which names are too short to repay (bench `cold`).
-        let automaton =
-            AhoCorasick::builder().match_kind(MatchKind::Standard).prefilter(false).build(needles).ok()?;
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .prefilter(false)
+            .kind(Some(aho_corasick::AhoCorasickKind::ContiguousNFA))
+            .build(needles)
+            .ok()?;
         Some(Self { automaton: Some(automaton), buckets: buckets.into() })
     }
 
