@@ -54,7 +54,7 @@ cargo clippy --all-targets --all-features -- -D warnings
 
 for features in "" schema cloudevents cli; do
   step "feature alone: ${features:-none}"
-  cargo check --no-default-features --features "$features"
+  cargo clippy --no-default-features --features "$features" -- -D warnings
 done
 
 step "tests of the inline engine alone, without any feature"

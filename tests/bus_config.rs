@@ -2,6 +2,8 @@
 //!
 //! The environment belongs to a process, so each row asks a child: this same test binary, running `child`.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
 use codomyrmex_events::{
     ConfigError, DEAD_LETTERS_MAX, Event, EventBus, EventBusBuilder, HISTORY_MAX, WORKERS_MAX, get_event_bus,
     init_event_bus, try_get_event_bus,

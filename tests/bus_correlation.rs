@@ -45,17 +45,17 @@ fn newest(bus: &EventBus) -> Ids {
 type Way = fn(&EventBus, Event);
 
 const WAYS: [(&str, Way); 6] = [
-    ("publish", |bus, event| drop(bus.publish(event).expect("open"))),
+    ("publish", |bus, event| assert!(bus.publish(event).is_ok())),
     ("publish, shared", |bus, event| {
         let shared = Arc::new(event);
-        drop(bus.publish(Arc::clone(&shared)).expect("open"));
+        assert!(bus.publish(Arc::clone(&shared)).is_ok());
     }),
     ("publish_batch", |bus, event| drop(bus.publish_batch([event]))),
     ("publish_async", |bus, event| {
         let polled = pin!(bus.publish_async(event)).poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(polled, Poll::Ready(Ok(_))));
     }),
-    ("emit_typed", |bus, event| drop(bus.emit_typed(event).expect("task.started has no schema"))),
+    ("emit_typed", |bus, event| assert!(bus.emit_typed(event).is_ok())),
     ("redrive of a letter", |bus, event| {
         // Refused first, for a schema that asks too much; then published by the redrive.
         let schema = bus.event_schema();
@@ -126,7 +126,7 @@ fn inside_a_handler_the_event_is_the_context() {
                 builder = builder.correlation_id(outer);
             }
             let outermost = Arc::new(builder.build().unwrap());
-            let publish = || drop(bus.publish(outermost).unwrap());
+            let publish = || assert!(bus.publish(outermost).is_ok());
             match scope {
                 Some(scope) => correlation::scope(&id(scope), publish),
                 None => publish(),

@@ -82,8 +82,8 @@ fn many_once_subscriptions_at_once_each_get_one_turn() {
 fn nested_publishes_do_not_reach_a_spent_subscription() {
     type Publish = fn(&EventBus);
     let rows: [(&str, Publish); 3] = [
-        ("the same type", |bus| drop(bus.publish(event("a.b")).unwrap())),
-        ("another type", |bus| drop(bus.publish(event("build.start")).unwrap())),
+        ("the same type", |bus| assert!(bus.publish(event("a.b")).is_ok())),
+        ("another type", |bus| assert!(bus.publish(event("build.start")).is_ok())),
         ("a batch", |bus| drop(bus.publish_batch([event("a.b"), event("a.c")]))),
     ];
     for (name, publish) in rows {

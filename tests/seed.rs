@@ -1,6 +1,6 @@
-//! What was asked for, block by block: the seed's Python in Rust, with the same values and the same answers.
+//! The examples on the Python module's page, from which this crate grew, in Rust: the same values, the same answers.
 //!
-//! Each module is named after a heading of the seed. Blocks about what this version does not have (queued dispatch,
+//! Each module here is named after a heading there. Examples of what this version does not have (queued dispatch,
 //! the emitter, streams, MCP tools) have no test here.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]

@@ -7,7 +7,7 @@ use super::typed::TypedDelivery;
 use super::{Bus, EventBus};
 use crate::dispatch::handler::{Call, Delivery, Filter, HandlerOutcome};
 use crate::error::{EventSubscriptionError, SubscriptionErrorKind};
-use crate::event::{Event, EventPayload};
+use crate::event::{Event, EventPayload, event_type_of};
 use crate::ids::check_text;
 use crate::matcher::Pattern;
 use smol_str::SmolStr;
@@ -132,10 +132,7 @@ pub struct TypedSubscriptionBuilder<'a, T> {
 
 impl<'a, T: EventPayload> TypedSubscriptionBuilder<'a, T> {
     pub(super) fn new(bus: &'a EventBus) -> Self {
-        TypedSubscriptionBuilder {
-            inner: bus.subscribe(&crate::event::event_type_of::<T>()),
-            payload: PhantomData,
-        }
+        TypedSubscriptionBuilder { inner: bus.subscribe(event_type_of::<T>()), payload: PhantomData }
     }
 
     /// See [`SubscriptionBuilder::subscriber_id`].

@@ -30,6 +30,7 @@ use std::sync::{Arc, Weak};
 pub const NESTED_PUBLISHES_MAX: usize = 64;
 
 /// Where accepted events get their numbers, and are kept.
+#[allow(clippy::large_enum_variant, reason = "one a bus")]
 pub(crate) enum History {
     /// Numbers only.
     Off(CachePadded<AtomicU64>),

@@ -84,6 +84,7 @@ impl Drop for Claim {
 struct Cache {
     /// The one used last.
     latest: Cell<Option<Box<Local>>>,
+    #[allow(clippy::vec_box, reason = "a box goes to and fro between here and `latest`")]
     others: RefCell<Vec<Box<Local>>>,
 }
 

@@ -27,6 +27,8 @@ const PATTERN_BYTES_MAX: usize = 1 << 20;
 const COMPILE_STACK_BYTES: usize = 64 << 20;
 /// How many subschemas may be applied in order to list what is wrong with a payload.
 const LISTING_MAX: u64 = 1 << 21;
+/// How many bytes of pointers are kept in all, past the first: keys may be as long as a payload.
+const POINTER_BYTES_MAX: usize = 1 << 20;
 /// A message that grows longer is said again without quoting the payload.
 const QUOTED_BYTES_MAX: usize = 512;
 
@@ -82,11 +84,13 @@ impl Compiled {
             return Failures { kept: vec![SchemaFailure::new("", message)], total: 1 };
         }
         let mut kept = Vec::new();
-        let mut total = 0;
+        let (mut total, mut pointer_bytes) = (0, 0);
         for error in self.validator.iter_errors(payload) {
             total += 1;
-            if kept.len() < FAILURES_MAX {
-                kept.push(SchemaFailure::new(error.instance_path().as_str(), message(&error)));
+            let pointer = error.instance_path().as_str();
+            pointer_bytes += pointer.len();
+            if kept.len() < FAILURES_MAX && (pointer_bytes <= POINTER_BYTES_MAX || kept.is_empty()) {
+                kept.push(SchemaFailure::new(pointer, message(&error)));
             }
         }
         Failures { kept, total }

@@ -1,5 +1,7 @@
 //! Events through the public API: names, time, payloads, the wire, CloudEvents, ready-made events.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in tests a panic is the report")]
+
 #[cfg(feature = "cloudevents")]
 mod cloudevents;
 mod create;

@@ -173,7 +173,7 @@ fn ready_values_pass_where_texts_do() {
     let source = Source::from_static("ci");
     let event = Event::builder(&EventType::BuildStart, &source)
         .correlation_id(String::from("c"))
-        .causation_id(&EventId::parse("cause").unwrap())
+        .causation_id(EventId::parse("cause").unwrap())
         .event_id(EventId::parse("id").unwrap())
         .build()
         .unwrap();

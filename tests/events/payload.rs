@@ -348,7 +348,7 @@ fn a_rust_value_is_handed_over_and_converted() {
     let event = Event::typed("jobs", finished()).build().unwrap();
     assert_eq!(event.event_type(), &"job.finished");
     assert_eq!(event.data().downcast_ref::<Finished>(), Some(&finished()));
-    assert_eq!(event.data().downcast_ref::<Started>().is_some(), false);
+    assert!(event.data().downcast_ref::<Started>().is_none());
     assert!(matches!(event.payload_as::<Finished>().unwrap(), TypedPayload::Borrowed(_)));
     assert_eq!(event.data().json().unwrap(), r#"{"name":"a","seconds":1.5}"#);
     assert_eq!(event.data().value().unwrap(), &json!({"name": "a", "seconds": 1.5}));
@@ -396,8 +396,8 @@ fn rust_values_that_are_no_json() {
         (Payload::typed(i128::MIN), "", "64 bits"),
         (Payload::typed(levels(128)), "", "nested deeper"),
         (Payload::typed(Faulty), "", "no wish to"),
-        (Payload::typed([raw(r#""\ud800""#)]), "/0", ""),
-        (Payload::typed([raw("1e999")]), "/0", ""),
+        (Payload::typed([raw(r#""\ud800""#)]), "", ""),
+        (Payload::typed([raw("1e999")]), "", ""),
     ];
     for (payload, pointer, message) in cases {
         for _ in 0..2 {

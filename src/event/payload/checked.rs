@@ -31,7 +31,9 @@ struct Way(RefCell<Vec<String>>);
 impl Way {
     fn pointer(&self) -> String {
         let escaped = |step: &String| format!("/{}", step.replace('~', "~0").replace('/', "~1"));
-        self.0.borrow().iter().rev().map(escaped).collect()
+        // serde_json wraps a `RawValue` in a struct that is no part of the JSON.
+        let own = |step: &&String| !step.starts_with("$serde_json::");
+        self.0.borrow().iter().rev().filter(own).map(escaped).collect()
     }
 }
 

@@ -1,0 +1,153 @@
+//! Destructors of what handlers capture are user code: they may use the bus, and their panics harm nobody.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+use codomyrmex_events::{Event, EventBus, Subscription, WeakEventBus};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock, Weak, mpsc};
+use std::thread;
+use std::time::Duration;
+
+/// Longer than any wait that is not a hang.
+const WATCHDOG: Duration = Duration::from_secs(30);
+
+fn event(event_type: &str) -> Event {
+    Event::builder(event_type, "test").build().expect("a valid name")
+}
+
+fn publish(bus: &EventBus) {
+    bus.publish(event("a.b")).expect("it is open");
+}
+
+/// A value for a closure to capture, and a way to see whether it still lives.
+fn capture() -> (Arc<()>, Weak<()>) {
+    let value = Arc::new(());
+    let seen = Arc::downgrade(&value);
+    (value, seen)
+}
+
+fn is_dropped(capture: &Weak<()>) -> bool {
+    capture.strong_count() == 0
+}
+
+/// Runs its closure when it is dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Subscribes a handler that does nothing but capture `value`.
+fn hold<T: Send + Sync + 'static>(bus: &EventBus, value: T) -> Subscription {
+    let handler = move |_: &codomyrmex_events::Delivery<'_>| {
+        std::hint::black_box(&value);
+    };
+    bus.subscribe("*").handler(handler).expect("a valid subscription")
+}
+
+/// Runs `f` on a thread of its own, and fails if it hangs.
+fn watched<T: Send + 'static>(name: &str, f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, waiting) = mpsc::channel();
+    let thread = thread::spawn(move || done.send(f()));
+    match waiting.recv_timeout(WATCHDOG) {
+        Ok(value) => value,
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{name} hangs"),
+        Err(mpsc::RecvTimeoutError::Disconnected) => {
+            std::panic::resume_unwind(thread.join().expect_err("it panicked"))
+        }
+    }
+}
+
+#[test]
+fn a_destructor_at_the_end_of_the_bus_does_not_wait_for_itself() {
+    let answer = watched("a destructor at the end of the bus", || {
+        let bus = EventBus::new();
+        let own: Arc<OnceLock<Subscription>> = Arc::default();
+        let answer = Arc::new(OnceLock::new());
+        let (handle, told) = (Arc::clone(&own), Arc::clone(&answer));
+        let wait = OnDrop(move || {
+            let own: &Subscription = handle.get().unwrap();
+            told.set(own.unsubscribe_and_wait(Duration::MAX)).unwrap();
+        });
+        own.set(hold(&bus, wait)).unwrap();
+        drop(bus);
+        answer.get().copied()
+    });
+    assert!(answer.is_some_and(|answer| answer.is_err()), "{answer:?}");
+}
+
+#[test]
+fn a_destructor_that_unsubscribes_another_has_that_one_dropped_too() {
+    let bus = EventBus::new();
+    let mut seen = Vec::new();
+    // Each one's destructor ends the one before.
+    let mut last: Option<Subscription> = None;
+    for _ in 0..5 {
+        let (value, dropped) = capture();
+        seen.push(dropped);
+        let before = last.take();
+        let end = OnDrop(move || {
+            before.as_ref().map(Subscription::unsubscribe);
+        });
+        last = Some(hold(&bus, (value, end)));
+    }
+    last.unwrap().unsubscribe();
+    assert_eq!(bus.get_stats().subscribers_count, 0);
+    assert!(seen.iter().all(is_dropped), "no delivery is in progress");
+}
+
+#[test]
+fn a_destructor_may_use_the_bus() {
+    let bus = EventBus::new();
+    let heard = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&heard);
+    bus.subscribe("from.destructor")
+        .handler(move |_| {
+            count.fetch_add(1, SeqCst);
+        })
+        .unwrap();
+    let uses = |weak: WeakEventBus| {
+        OnDrop(move || {
+            if let Some(bus) = weak.upgrade() {
+                bus.publish(event("from.destructor")).unwrap();
+                let subscription = hold(&bus, ());
+                assert!(subscription.unsubscribe() && bus.get_stats().pending <= 1);
+            }
+        })
+    };
+    hold(&bus, uses(bus.downgrade())).unsubscribe();
+    assert_eq!(heard.load(SeqCst), 1, "after a plain unsubscribe");
+    hold(&bus, uses(bus.downgrade())).unsubscribe_and_wait(WATCHDOG).unwrap();
+    assert_eq!(heard.load(SeqCst), 2, "after a wait");
+    let held = uses(bus.downgrade());
+    bus.subscribe("a.b")
+        .once()
+        .handler(move |_| {
+            std::hint::black_box(&held);
+        })
+        .unwrap();
+    publish(&bus);
+    assert_eq!(heard.load(SeqCst), 3, "after the turn of a once");
+    // A handler that is not taken is dropped with no lock held.
+    let held = uses(bus.downgrade());
+    let refused = bus.subscribe("*").subscriber_id("subscriber_1").handler(move |_| {
+        std::hint::black_box(&held);
+    });
+    assert!(refused.is_err());
+    assert_eq!(heard.load(SeqCst), 4, "after a refusal");
+    hold(&bus, OnDrop(|| panic!("in a destructor"))).unsubscribe_and_wait(WATCHDOG).unwrap();
+    publish(&bus);
+    assert_eq!(bus.get_stats().subscribers_count, 1);
+}
+
+#[test]
+fn a_panicking_destructor_at_the_end_of_the_bus_spares_the_others() {
+    let bus = EventBus::new();
+    let (value, seen) = capture();
+    hold(&bus, OnDrop(|| panic!("in a destructor")));
+    hold(&bus, value);
+    drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(bus))));
+    assert!(is_dropped(&seen));
+}
