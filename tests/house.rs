@@ -2,7 +2,7 @@
 //!
 //! What is searched is code: comments and `#[cfg(test)]` modules are taken out first.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
 use std::collections::BTreeSet;
 use std::fs;

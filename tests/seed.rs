@@ -431,7 +431,7 @@ mod use_event_mixin_for_module_integration {
                 &json!({"analysis_type": "security_scan", "target": "unknown"}),
             ]
         );
-        assert!(scans.iter().all(|scan| scan.source() == &"security_scanner"));
+        assert!(scans.iter().all(|scan| scan.source().as_str() == "security_scanner"));
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Points {
 
 #[derive(Default)]
 struct Way {
-    /// The hash of the name in this way, 0 while it is free. Whoever changes it fills the way.
+    /// The hash of the name in this way: a hint, stored after the name itself, which is what counts.
     tag: AtomicU64,
     known: ArcSwapOption<Known>,
 }
@@ -114,54 +114,53 @@ impl Names {
     }
 
     #[cold]
-    fn learn(&self, set: &Set, tag: u64, name: &EventName, table: &Table, hits: &mut Vec<u32>) -> Arc<Known> {
-        let known = Arc::new(Known {
+    fn learn(
+        &self,
+        set: &Set,
+        tag: u64,
+        name: &EventName,
+        table: &Table,
+        hits: &mut Vec<u32>,
+    ) -> Arc<Known> {
+        let fresh = Arc::new(Known {
             name: name.clone(),
             route: table.route_of(name.as_str(), hits),
             version: table.version,
             points: Arc::default(),
         });
-        match self.admit(set, tag, &known) {
-            Admission::Admitted => known,
-            // Counted where the other thread counts.
-            Admission::Underway(way) => match way.awaited(name) {
-                Some(points) => Arc::new(Known { points, ..Known::clone(&known) }),
-                None => self.forget(known),
-            },
-            Admission::Declined => self.forget(known),
-        }
-    }
-
-    fn forget(&self, known: Arc<Known>) -> Arc<Known> {
-        self.forgotten.fetch_add(1, Ordering::Relaxed);
-        known
-    }
-
-    /// Gives `known` a way of its set: a free one, or one that has no points left.
-    fn admit<'a>(&self, set: &'a Set, tag: u64, known: &Arc<Known>) -> Admission<'a> {
         for way in &set.0 {
-            let is_free = way.tag.load(Ordering::Relaxed) == 0;
-            if is_free && way.claim(0, tag) {
-                way.known.store(Some(Arc::clone(known)));
-                self.remembered.fetch_add(1, Ordering::Relaxed);
-                return Admission::Admitted;
-            }
-            if way.tag.load(Ordering::Acquire) == tag {
-                return Admission::Underway(way);
+            let held = way.known.load_full().or_else(|| way.fill(None, tag, &fresh));
+            match held {
+                None => {
+                    self.remembered.fetch_add(1, Ordering::Relaxed);
+                    return fresh;
+                }
+                Some(held) if held.name == *name => return way.tagged(tag, &held, &fresh),
+                Some(_) => {}
             }
         }
-        let weakest = set.0.iter().filter_map(|way| way.known.load_full().map(|held| (way, held)));
-        let Some((way, held)) = weakest.min_by_key(|(_, held)| held.points.left()) else {
-            return Admission::Declined;
-        };
-        held.points.lost.fetch_add(1, Ordering::Relaxed);
-        let holder = way.tag.load(Ordering::Relaxed);
-        if held.points.left() > 0 || !way.claim(holder, tag) {
-            return Admission::Declined;
+        self.replace_weakest(set, tag, &fresh)
+    }
+
+    /// Takes a point from the weakest name of a full set, and its place if that was the last.
+    fn replace_weakest(&self, set: &Set, tag: u64, fresh: &Arc<Known>) -> Arc<Known> {
+        let held = set.0.iter().filter_map(|way| way.known.load_full().map(|held| (way, held)));
+        if let Some((way, weakest)) = held.min_by_key(|(_, held)| held.points.left()) {
+            weakest.points.lost.fetch_add(1, Ordering::Relaxed);
+            if weakest.points.left() == 0 {
+                match way.fill(Some(&weakest), tag, fresh) {
+                    None => {
+                        let lost = weakest.points.published.load(Ordering::Relaxed);
+                        self.forgotten.fetch_add(lost, Ordering::Relaxed);
+                        return Arc::clone(fresh);
+                    }
+                    Some(other) if other.name == fresh.name => return way.tagged(tag, &other, fresh),
+                    Some(_) => {}
+                }
+            }
         }
-        way.known.store(Some(Arc::clone(known)));
-        self.forgotten.fetch_add(held.points.published.load(Ordering::Relaxed), Ordering::Relaxed);
-        Admission::Admitted
+        self.forgotten.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(fresh)
     }
 
     /// How many names are remembered.
@@ -187,28 +186,24 @@ impl Names {
     }
 }
 
-enum Admission<'a> {
-    Admitted,
-    /// Another thread is learning the same name, in this way.
-    Underway(&'a Way),
-    Declined,
-}
-
-/// How often a thread looks again for what another is about to store.
-const LOOKS_MAX: usize = 1_000;
-
 impl Way {
-    /// The points of a name that another thread has begun to store here; `None` if it takes too long.
-    fn awaited(&self, name: &EventName) -> Option<Arc<Points>> {
-        (0..LOOKS_MAX).find_map(|_| {
-            std::hint::spin_loop();
-            let known = self.known.load();
-            known.as_ref().filter(|known| known.name == *name).map(|known| Arc::clone(&known.points))
-        })
+    /// Puts `fresh` in the place of `expected`; returns what is there if that is something else.
+    fn fill(&self, expected: Option<&Arc<Known>>, tag: u64, fresh: &Arc<Known>) -> Option<Arc<Known>> {
+        let expected = expected.cloned();
+        let found = self.known.compare_and_swap(&expected, Some(Arc::clone(fresh)));
+        let is_filled = found.as_ref().map(Arc::as_ptr) == expected.as_ref().map(Arc::as_ptr);
+        if is_filled {
+            self.tag.store(tag, Ordering::Release);
+            return None;
+        }
+        Guard::into_inner(found)
     }
 
-    fn claim(&self, holder: u64, tag: u64) -> bool {
-        self.tag.compare_exchange(holder, tag, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    /// Two that filled this way in turn may have left their tags in the other order; that is mended here. The
+    /// name is counted where it is held.
+    fn tagged(&self, tag: u64, held: &Arc<Known>, fresh: &Arc<Known>) -> Arc<Known> {
+        self.tag.store(tag, Ordering::Release);
+        Arc::new(Known { points: Arc::clone(&held.points), ..Known::clone(fresh) })
     }
 }
 

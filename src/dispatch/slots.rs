@@ -215,7 +215,12 @@ impl Grace {
         for _ in 0..self.waiting.len() {
             let Some(mut waiting) = self.waiting.pop() else { break };
             if !waiting.is_over() {
+                let pins = waiting.pins.clone();
                 self.waiting.push(waiting);
+                // While it was out of the queue, those who unpinned did not find it: look once more. Who unpins
+                // later finds it.
+                fence(Ordering::SeqCst);
+                any |= pins.iter().all(|(shard, pin)| shard.pinned() != Some(*pin));
                 continue;
             }
             let Taken { handler, slot } = waiting.taken;

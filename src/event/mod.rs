@@ -24,6 +24,7 @@ mod read;
 
 mod error;
 mod parse_error;
+#[cfg_attr(not(feature = "schema"), allow(dead_code, reason = "only a schema makes one"))]
 mod validation_error;
 
 use std::fmt;
@@ -31,6 +32,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use self::metadata::Metadata;
+pub(crate) use self::payload::event_type_of;
 pub use self::{
     builder::EventBuilder,
     create::{
@@ -50,7 +52,8 @@ pub use self::{
     priority::{EventPriority, UnknownPriority},
     validation_error::{EventValidationError, SchemaFailure},
 };
-pub(crate) use self::{kind::STANDARD_COUNT, payload::event_type_of, validation_error::FAILURES_MAX};
+#[cfg(feature = "schema")]
+pub(crate) use self::{kind::STANDARD_COUNT, validation_error::FAILURES_MAX};
 use crate::{
     clock::Timestamp,
     ids::{CorrelationId, EventId, InvalidText, Source},

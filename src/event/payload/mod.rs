@@ -18,7 +18,7 @@ use std::{
 };
 
 use once_cell::race::OnceBox;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 pub(crate) use self::typed::event_type_of;
