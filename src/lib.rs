@@ -24,9 +24,10 @@ pub use clock::{InvalidTimestamp, Timestamp};
 pub use config::{ConfigError, DEAD_LETTERS_MAX, HISTORY_MAX, WORKERS_MAX};
 pub use context::correlation;
 pub use dispatch::dead_letter::{DeadLetter, DeadLetterKind};
-pub use dispatch::engine::NESTED_PUBLISHES_MAX;
+
 pub use dispatch::handler::{BoxError, Delivery, HandlerOutcome};
 pub use dispatch::names::REMEMBERED_NAMES_MAX;
+pub use dispatch::publish::NESTED_PUBLISHES_MAX;
 pub use error::*;
 pub use event::*;
 pub use ids::{CorrelationId, EventId, EventName, InvalidText, Source, TEXT_BYTES_MAX, TextRule};

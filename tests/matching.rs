@@ -176,7 +176,7 @@ fn a_set_keeps_what_the_buffer_held_and_reports_equal_patterns_each() {
     set.matches_into("", &mut out);
     assert_eq!(out, [9, 7, 0, 1, 2, 4, 5, 6, 1]);
     assert!(PatternSet::build(&[]).is_empty());
-    assert_eq!(matching(&PatternSet::default(), "a"), []);
+    assert!(matching(&PatternSet::default(), "a").is_empty());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Bus, EventBus};
 use crate::dispatch::dead_letter::{DeadLetter, DeadLetterInbox, DeadLetterKind};
-use crate::dispatch::engine::Redelivered;
+use crate::dispatch::publish::Redelivered;
 use crate::error::{EventDeliveryError, EventHandlerError};
 use crate::event::PublishErrorKind;
 use std::collections::VecDeque;

@@ -146,9 +146,13 @@ impl EventBus {
         }
     }
 
-    /// Counts an event that its schema refused, and keeps a dead letter of it.
+    /// Counts an event that its schema refused, and keeps a dead letter of it. A bus that is shut down says that
+    /// and nothing else.
     #[cfg(feature = "schema")]
     fn rejected(&self, event: Arc<Event>, error: EventValidationError) -> EventPublishError {
+        if !self.bus.engine.table().is_open {
+            return self.bus.engine.refuse(PublishErrorKind::Closed, event);
+        }
         let error = error.with_event(Arc::clone(&event));
         self.bus.engine.add_letter(DeadLetter::rejected(&event, error.clone()));
         self.bus.engine.after_pin();

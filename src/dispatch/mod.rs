@@ -6,7 +6,7 @@
 //! - [`table`]: the snapshot, from event to route; [`names`]: its bounded memory for names of one's own;
 //! - [`shard`] and [`local`]: what each publishing thread writes, and keeps at hand;
 //! - [`deliver`]: one event along its route; [`dead_letter`]: what could not be delivered;
-//! - [`engine`]: the publish path that runs through all of these.
+//! - [`engine`]: the state of all that, and its upkeep; [`publish`]: the path that runs through it.
 
 pub(crate) mod dead_letter;
 pub(crate) mod deliver;
@@ -14,6 +14,7 @@ pub(crate) mod engine;
 pub(crate) mod handler;
 pub(crate) mod local;
 pub(crate) mod names;
+pub(crate) mod publish;
 pub(crate) mod shard;
 pub(crate) mod slots;
 pub(crate) mod subscriber;

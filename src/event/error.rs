@@ -63,9 +63,6 @@ pub enum PublishErrorKind {
     /// The payload does not fit its schema.
     #[error("{0}")]
     Rejected(EventValidationError),
-    /// There was no room, and the policy is to refuse.
-    #[error("the queue is full")]
-    Full,
 }
 
 impl From<InvalidText> for EventPublishError {
@@ -115,7 +112,6 @@ mod tests {
         let cases = [
             (PublishErrorKind::Closed, "the bus is shut down"),
             (PublishErrorKind::TooDeep { limit: 64 }, "64 nested publishes on this thread: the limit"),
-            (PublishErrorKind::Full, "the queue is full"),
             (PublishErrorKind::Rejected(rejected), "custom: no schema is registered for this type"),
         ];
         for (kind, message) in cases {

@@ -1,0 +1,227 @@
+//! The publish path, from a stamped event to its last handler.
+//!
+//! Nothing here waits: the snapshot is a thread's own copy checked against one counter, routes are arrays
+//! of numbers, counts are the thread's own, the history is a ring.
+//!
+//! One pin covers a publish or a batch. Values that made room in the history, and the caller's own `Arc`, are
+//! dropped after the pin: their destructors are user code.
+
+use super::dead_letter::DeadLetter;
+use super::deliver::{Ending, Turn};
+use super::engine::{Engine, History, drop_quietly};
+use super::local::{self, Local, Scratch, View};
+use super::shard::{Pin, Shard};
+use super::slots::Entry;
+use crate::context::{self, Frame};
+use crate::event::{Event, EventPublishError, EventType, PublishErrorKind};
+use crate::ring::Spare;
+use crate::sync::Ordering;
+use std::sync::Arc;
+
+/// How many publishes may nest on one thread: handlers that publish from within a publish.
+pub const NESTED_PUBLISHES_MAX: usize = 64;
+
+impl Engine {
+    /// Publishes one event: to all who hear it, on this thread.
+    #[inline]
+    pub(crate) fn publish(&self, event: Arc<Event>) -> Result<u64, EventPublishError> {
+        let (event, depth) = self.stamped(event)?;
+        let mut local = local::take(self);
+        let outcome = {
+            let Local { shard, view, scratch, .. } = &mut *local;
+            let pin = shard.pin();
+            self.publish_pinned(event, depth, shard, view, scratch, &pin)
+        };
+        local::put_back(local);
+        self.after_pin();
+        outcome.map(Passed::leave)
+    }
+
+    /// Publishes events in order, under one pin.
+    pub(crate) fn publish_batch(&self, events: Vec<Arc<Event>>) -> Vec<Result<u64, EventPublishError>> {
+        // Filling in may drop the last hold on an event, so it comes before the pin.
+        let events: Vec<_> = events.into_iter().map(|event| self.stamped(event)).collect();
+        let mut local = local::take(self);
+        let outcomes: Vec<_> = {
+            let Local { shard, view, scratch, .. } = &mut *local;
+            let pin = shard.pin();
+            let mut publish = |(event, depth)| self.publish_pinned(event, depth, shard, view, scratch, &pin);
+            events.into_iter().map(|stamped| stamped.and_then(&mut publish)).collect()
+        };
+        local::put_back(local);
+        self.after_pin();
+        outcomes.into_iter().map(|outcome| outcome.map(Passed::leave)).collect()
+    }
+
+    /// The event with what the surroundings say of its correlation and causation, and how many publishes are in
+    /// progress on this thread.
+    ///
+    /// Doing it again changes nothing.
+    #[inline]
+    pub(crate) fn stamped(&self, event: Arc<Event>) -> Result<(Arc<Event>, usize), EventPublishError> {
+        context::with_current(|frame| match frame {
+            None => Ok((event, 0)),
+            Some(frame) => self.stamped_within(frame, event),
+        })
+    }
+
+    fn stamped_within(
+        &self,
+        frame: &Frame<'_>,
+        mut event: Arc<Event>,
+    ) -> Result<(Arc<Event>, usize), EventPublishError> {
+        if frame.depth >= NESTED_PUBLISHES_MAX {
+            return Err(self.refuse(PublishErrorKind::TooDeep { limit: NESTED_PUBLISHES_MAX }, event));
+        }
+        let correlation_id = frame.correlation_id.filter(|_| event.correlation_id().is_none());
+        let causation_id = frame.causation_id.filter(|_| event.causation_id().is_none());
+        if correlation_id.is_some() || causation_id.is_some() {
+            if Arc::get_mut(&mut event).is_none() {
+                self.copied.fetch_add(1, Ordering::Relaxed);
+            }
+            Arc::make_mut(&mut event).fill_correlation(correlation_id, causation_id);
+        }
+        Ok((event, frame.depth))
+    }
+
+    /// Counts an event as offered and refused.
+    #[cold]
+    pub(crate) fn refuse(&self, kind: PublishErrorKind, event: Arc<Event>) -> EventPublishError {
+        let local = local::take(self);
+        local.shard.offered.add(1);
+        local.shard.refused.add(1);
+        local::put_back(local);
+        EventPublishError::new(kind, Some(event))
+    }
+
+    #[inline]
+    fn publish_pinned(
+        &self,
+        event: Arc<Event>,
+        depth: usize,
+        shard: &Shard,
+        view: &mut View,
+        scratch: &mut Scratch,
+        pin: &Pin<'_>,
+    ) -> Result<Passed, EventPublishError> {
+        shard.offered.add(1);
+        self.look_again(view, shard);
+        if !view.table.is_open {
+            shard.refused.add(1);
+            return Err(EventPublishError::new(PublishErrorKind::Closed, Some(event)));
+        }
+        let known;
+        let route: &[Entry] = if let Some(index) = event.event_type().standard_index() {
+            shard.published[index].add(1);
+            view.table.standard_route(index)
+        } else if let EventType::Named(name) = event.event_type() {
+            known = self.names.find(name, &view.table, &mut scratch.hits);
+            known.as_ref().map_or(&[], |known| known.counted_route())
+        } else {
+            &[]
+        };
+        shard.accepted.add(1);
+        let passed = if route.is_empty() {
+            self.record(&mut scratch.spare, event)
+        } else {
+            let (sequence, evicted) = self.record_shared(&mut scratch.spare, &event);
+            let turn = Turn { engine: self, pin, turns: &view.turns, event: &event, sequence };
+            self.frame(&event, depth).enter(|| turn.follow(route));
+            Passed { sequence, event: Some(event), evicted }
+        };
+        shard.completed.add(1);
+        Ok(passed)
+    }
+
+    /// Brings a thread's copy of the snapshot up to date.
+    #[inline]
+    fn look_again(&self, view: &mut View, shard: &Shard) {
+        // Ordering: Acquire pairs with `set_table`: who was subscribed before this publish began is in it.
+        if self.version.load(Ordering::Acquire) != view.table.version {
+            *view = View::of(self, shard);
+        }
+    }
+
+    /// The surroundings of the handlers of `event`.
+    #[inline]
+    fn frame<'a>(&self, event: &'a Event, depth: usize) -> Frame<'a> {
+        Frame::new(Some(self.key), depth + 1, event.correlation_id(), Some(event.event_id()))
+    }
+
+    /// Numbers and keeps an event that nobody hears.
+    #[inline]
+    fn record(&self, spare: &mut Spare<Arc<Event>>, event: Arc<Event>) -> Passed {
+        match &self.history {
+            History::On(ring) => {
+                let (sequence, evicted) = ring.push(spare, event);
+                Passed { sequence, event: None, evicted }
+            }
+            History::Off(last) => Passed {
+                sequence: last.fetch_add(1, Ordering::AcqRel) + 1,
+                event: Some(event),
+                evicted: None,
+            },
+        }
+    }
+
+    /// Numbers and keeps an event that is about to be handled.
+    #[inline]
+    fn record_shared(&self, spare: &mut Spare<Arc<Event>>, event: &Arc<Event>) -> (u64, Option<Arc<Event>>) {
+        match &self.history {
+            History::On(ring) => ring.push(spare, Arc::clone(event)),
+            History::Off(last) => (last.fetch_add(1, Ordering::AcqRel) + 1, None),
+        }
+    }
+
+    /// Delivers a letter's event to the subscription that failed it, and to no other.
+    pub(crate) fn redeliver(&self, letter: &DeadLetter, entry: &Entry) -> Redelivered {
+        let depth = context::with_current(|frame| frame.map_or(0, |frame| frame.depth));
+        if depth >= NESTED_PUBLISHES_MAX {
+            return Redelivered::TooDeep;
+        }
+        let mut local = local::take(self);
+        let ending = {
+            let Local { shard, view, .. } = &mut *local;
+            let pin = shard.pin();
+            self.look_again(view, shard);
+            let (event, sequence) = (letter.event(), letter.sequence().unwrap_or(0));
+            let turn = Turn { engine: self, pin: &pin, turns: &view.turns, event, sequence };
+            self.frame(event, depth).enter(|| turn.redeliver(entry))
+        };
+        local::put_back(local);
+        self.after_pin();
+        match ending {
+            Some(Ending::Succeeded) => Redelivered::Delivered,
+            Some(Ending::Undelivered(again)) => Redelivered::FailedAgain(letter.clone().failed_again(again)),
+            Some(Ending::Cancelled) | None => Redelivered::Gone,
+        }
+    }
+}
+
+/// An event that was accepted, on its way out. What it holds is dropped when the pin is gone.
+struct Passed {
+    sequence: u64,
+    event: Option<Arc<Event>>,
+    /// What made room in the history.
+    evicted: Option<Arc<Event>>,
+}
+
+impl Passed {
+    #[inline]
+    fn leave(self) -> u64 {
+        // The caller's own event may panic on the caller; another publisher's may not.
+        drop(self.event);
+        if let Some(evicted) = self.evicted {
+            drop_quietly(evicted);
+        }
+        self.sequence
+    }
+}
+
+/// What became of a redriven letter.
+pub(crate) enum Redelivered {
+    Delivered,
+    FailedAgain(DeadLetter),
+    Gone,
+    TooDeep,
+}
