@@ -1,22 +1,29 @@
-#![doc = "An in-process event bus for latency-critical programs."]
+#![doc = include_str!("../README.md")]
 
+// In reading order, lowest layer first: a file imports its own folder or a layer above it in this list.
+
+// Nothing of ours.
 mod clock;
 mod ids;
 mod sync;
 
+// What an event is; and parts that know no event.
 mod config;
 mod context;
 mod event;
 mod matcher;
 mod ring;
 
+// What is done with an event.
 mod dispatch;
 #[cfg(feature = "schema")]
 mod schema;
 
+// Where the parts meet.
 mod bus;
 mod error;
 
+// Above the bus, on its public face.
 mod mixin;
 
 pub use bus::*;
@@ -24,7 +31,6 @@ pub use clock::{InvalidTimestamp, Timestamp};
 pub use config::{ConfigError, DEAD_LETTERS_MAX, HISTORY_MAX, WORKERS_MAX};
 pub use context::correlation;
 pub use dispatch::dead_letter::{DeadLetter, DeadLetterKind};
-
 pub use dispatch::handler::{BoxError, Delivery, HandlerOutcome};
 pub use dispatch::names::REMEMBERED_NAMES_MAX;
 pub use dispatch::publish::NESTED_PUBLISHES_MAX;

@@ -21,7 +21,7 @@ pub struct AlreadySet {}
 ///
 /// # Panics
 /// If an environment variable cannot be used; [`try_get_event_bus`] returns the error instead.
-#[allow(clippy::panic, reason = "documented; the seed's function returns a bus")]
+#[allow(clippy::panic, reason = "documented; there is a fallible twin")]
 pub fn get_event_bus() -> &'static EventBus {
     try_get_event_bus().unwrap_or_else(|error| panic!("{error}"))
 }

@@ -13,7 +13,8 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::PoisonError;
 
-/// Counts of a bus since it was made or its statistics were reset. Serialises to the seed's keys and more.
+/// Counts of a bus since it was made or its statistics were reset. Serialises to the keys of the
+/// Python module's statistics, and more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {

@@ -114,14 +114,7 @@ impl Names {
     }
 
     #[cold]
-    fn learn(
-        &self,
-        set: &Set,
-        tag: u64,
-        name: &EventName,
-        table: &Table,
-        hits: &mut Vec<u32>,
-    ) -> Arc<Known> {
+    fn learn(&self, set: &Set, tag: u64, name: &EventName, table: &Table, hits: &mut Vec<u32>) -> Arc<Known> {
         let fresh = Arc::new(Known {
             name: name.clone(),
             route: table.route_of(name.as_str(), hits),
