@@ -300,3 +300,64 @@ fn an_id_is_free_again_after_the_end_and_the_old_handle_does_not_reach_the_new_o
         assert!(bus.unsubscribe("same") && !bus.unsubscribe("same"), "{name}");
     }
 }
+
+/// Polls a future on this thread, asleep between two wakes.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let std::task::Poll::Ready(output) =
+            future.as_mut().poll(&mut std::task::Context::from_waker(&waker))
+        {
+            return output;
+        }
+        thread::park_timeout(WATCHDOG);
+    }
+}
+
+#[test]
+fn async_code_can_wait_for_the_end_too() {
+    let bus = EventBus::new();
+    let (captured, seen) = capture();
+    let (begin, begun) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let subscription = bus
+        .subscribe("a.b")
+        .handler(move |_| {
+            let _captured = &captured;
+            begin.send(()).unwrap();
+            released.lock().unwrap().recv().unwrap();
+        })
+        .unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| publish(&bus));
+        begun.recv_timeout(WATCHDOG).unwrap();
+        let in_vain = block_on(subscription.unsubscribe_and_wait_async(Duration::from_millis(1)));
+        assert!(in_vain.is_err(), "the handler is running");
+        assert!(!is_dropped(&seen));
+        scope.spawn(move || release.send(()).unwrap());
+        assert_eq!(block_on(subscription.unsubscribe_and_wait_async(WATCHDOG)), Ok(()));
+        assert!(is_dropped(&seen));
+    });
+}
+
+#[test]
+fn async_code_inside_a_handler_does_not_wait_for_itself() {
+    let bus = EventBus::new();
+    let (tell, told) = mpsc::channel();
+    bus.subscribe("a.b")
+        .handler(move |delivery| {
+            let itself = delivery.subscription();
+            tell.send(block_on(itself.unsubscribe_and_wait_async(Duration::MAX)).is_err()).unwrap();
+        })
+        .unwrap();
+    publish(&bus);
+    assert!(told.recv_timeout(WATCHDOG).unwrap(), "it says that it is still running");
+}

@@ -6,7 +6,9 @@ use crate::context;
 use crate::dispatch::subscriber::Subscriber;
 use crate::matcher::Pattern;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -79,6 +81,30 @@ impl Subscription {
         is_gone.then_some(()).ok_or(StillRunning {})
     }
 
+    /// [`unsubscribe_and_wait`](Self::unsubscribe_and_wait) for async code: ends the subscription when first polled, and
+    /// waits on a thread of its own, without blocking the caller's. It needs no particular runtime. A future that
+    /// is dropped stops nobody from unsubscribing.
+    ///
+    /// # Errors
+    /// As [`unsubscribe_and_wait`](Self::unsubscribe_and_wait), and if no thread can be started.
+    pub async fn unsubscribe_and_wait_async(&self, limit: Duration) -> Result<(), StillRunning> {
+        self.unsubscribe();
+        if self.is_gone() {
+            return Ok(());
+        }
+        if context::is_inside(self.key) {
+            return Err(StillRunning {});
+        }
+        let (waiting, answer) = (self.clone(), Arc::new(Answer::default()));
+        let answering = Arc::clone(&answer);
+        let waiter = move || answering.give(waiting.unsubscribe_and_wait(limit));
+        std::thread::Builder::new()
+            .name("events-unsubscribe".to_owned())
+            .spawn(waiter)
+            .map_err(|_| StillRunning {})?;
+        poll_fn(|context| answer.poll(context)).await
+    }
+
     /// Whether the handler has been dropped with all that it captured.
     fn is_gone(&self) -> bool {
         self.subscriber.is_gone()
@@ -93,6 +119,44 @@ impl Subscription {
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription").field("id", &self.id()).field("patterns", &self.patterns()).finish()
+    }
+}
+
+/// What a waiting thread tells a future.
+#[derive(Default)]
+struct Answer(Mutex<AnswerState>);
+
+#[derive(Default)]
+struct AnswerState {
+    outcome: Option<Result<(), StillRunning>>,
+    waker: Option<Waker>,
+}
+
+impl Answer {
+    fn give(&self, outcome: Result<(), StillRunning>) {
+        let waker = {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            state.outcome = Some(outcome);
+            state.waker.take()
+        };
+        // A waker is the runtime's code: not under the lock.
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, context: &Context<'_>) -> Poll<Result<(), StillRunning>> {
+        let waker = context.waker().clone();
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.outcome {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                let replaced = state.waker.replace(waker);
+                drop(state);
+                drop(replaced);
+                Poll::Pending
+            }
+        }
     }
 }
 

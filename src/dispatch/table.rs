@@ -31,7 +31,7 @@ pub(crate) struct Table {
     pub(crate) is_open: bool,
     /// One more than the highest slot that a route may name.
     pub(crate) slots: usize,
-    standard: Box<[Route; STANDARD_TYPES]>,
+    standard: [Route; STANDARD_TYPES],
     /// Largest first.
     levels: Vec<Arc<Level>>,
     tail: Vec<(Pattern, Entry)>,
@@ -60,7 +60,7 @@ impl Table {
             version: 1,
             is_open: true,
             slots: 0,
-            standard: Box::new(std::array::from_fn(|_| Arc::clone(&nobody))),
+            standard: std::array::from_fn(|_| Arc::clone(&nobody)),
             levels: Vec::new(),
             tail: Vec::new(),
             dead: 0,
