@@ -55,15 +55,16 @@ impl EventBus {
             .collect();
         let published =
             engine.names.published().into_iter().map(|(name, count)| (EventType::Named(name), count));
-        let mut named: BTreeMap<String, (EventType, u64)> = published
+        #[cfg(feature = "schema")]
+        let published = {
+            let registered = self.bus.schema.list_registered_schemas().into_iter();
+            let named = registered.filter(|event_type| !event_type.is_standard());
+            // The publications of a name with a schema follow, and replace its zero.
+            named.map(|event_type| (event_type, 0)).chain(published)
+        };
+        let named: BTreeMap<String, (EventType, u64)> = published
             .map(|(event_type, count)| (event_type.as_str().to_owned(), (event_type, count)))
             .collect();
-        #[cfg(feature = "schema")]
-        for event_type in self.bus.schema.list_registered_schemas() {
-            if !event_type.is_standard() {
-                named.entry(event_type.as_str().to_owned()).or_insert((event_type, 0));
-            }
-        }
         types.extend(named.into_values().map(|(event_type, published)| info(&event_type, published)));
         types
     }

@@ -72,6 +72,7 @@ impl DeadLetter {
         }
     }
 
+    #[cfg(feature = "schema")]
     pub(crate) fn rejected(event: &Arc<Event>, rejection: EventValidationError) -> Self {
         let now = Timestamp::now();
         DeadLetter {
