@@ -1,5 +1,5 @@
-//! What buses, subscriptions and events weigh: bytes held, counted by the allocator. Not timed, so run once:
-//! `cargo bench --bench memory`.
+//! What buses, subscriptions and events weigh: bytes held, counted by the allocator. Fails when a budget is
+//! exceeded. Not timed, so run once: `cargo bench --bench memory`.
 
 #![allow(unsafe_code)] // An allocator that counts.
 
@@ -7,6 +7,13 @@ use codomyrmex_events::{Event, EventBus, EventType};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// An idle inline bus with its history.
+const IDLE_BYTES_MAX: usize = 256 << 10;
+/// One subscription of many, its handle included.
+const SUBSCRIPTION_BYTES_MAX: usize = 600;
+/// What may still come and go once all that is remembered of made-up names is full.
+const FLOOD_SLACK_BYTES: usize = 256 << 10;
 
 struct Counting;
 
@@ -46,6 +53,7 @@ fn main() {
 
     let (idle, bus) = held_by(EventBus::new);
     println!("idle inline bus, history 1,000: {idle} bytes");
+    assert!(idle <= IDLE_BYTES_MAX, "the budget is {IDLE_BYTES_MAX} bytes");
     assert!(bus.publish(event("build.start")).is_ok());
 
     const SUBSCRIPTIONS: usize = 10_000;
@@ -62,7 +70,9 @@ fn main() {
             })
             .collect::<Vec<_>>()
     });
-    println!("a subscription, of {SUBSCRIPTIONS}, its handle included: {} bytes", subscribed / SUBSCRIPTIONS);
+    let each = subscribed / SUBSCRIPTIONS;
+    println!("a subscription, of {SUBSCRIPTIONS}, its handle included: {each} bytes");
+    assert!(each <= SUBSCRIPTION_BYTES_MAX, "the budget is {SUBSCRIPTION_BYTES_MAX} bytes");
 
     let (event_bytes, _event) = held_by(|| Arc::new(event(EventType::BuildStart.as_str())));
     println!("an event with no payload: {event_bytes} bytes");
@@ -76,4 +86,5 @@ fn main() {
     }
     let later = HELD.load(Ordering::Relaxed);
     println!("held after 1,000,000 made-up names: {flooded} bytes; after 1,000,000 more: {later} bytes");
+    assert!(later <= flooded + FLOOD_SLACK_BYTES, "made-up names add up");
 }

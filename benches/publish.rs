@@ -66,6 +66,10 @@ fn with_handlers(group: &mut BenchmarkGroup<'_, WallTime>, handlers: usize) {
     let heard = Arc::new(AtomicU64::new(0));
     let ready = event(EventType::BuildStart);
     let floor = bare(handlers, &heard);
+    let before = heard.load(Ordering::Relaxed);
+    floor.iter().for_each(|handler| handler(&ready));
+    let each = ready.source().len() as u64;
+    assert_eq!(heard.load(Ordering::Relaxed) - before, handlers as u64 * each);
     group.bench_function("bare", |bencher| {
         bencher.iter(|| floor.iter().for_each(|handler| handler(black_box(&ready))));
     });
@@ -97,7 +101,7 @@ fn publish(criterion: &mut Criterion) {
             bencher.iter(|| bus.publish(Arc::clone(black_box(&ready))).map(|published| published.sequence()));
         });
     }
-    // What no publish that takes an `Arc` and numbers it can go below on this machine.
+    // What no publish that takes an `Arc` and numbers it can go below on this machine. It has no answer to check.
     group.bench_function("least possible: clone, number, drop", |bencher| {
         let last = AtomicU64::new(0);
         bencher.iter(|| {
@@ -141,6 +145,10 @@ fn publish(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("publish/batch of 100");
     let bus = bus(1, OTHER_GLOBS, 1_000, &heard);
     let ready = event(EventType::BuildStart);
+    let before = heard.load(Ordering::Relaxed);
+    let outcomes = bus.publish_batch(vec![Arc::clone(&ready); 100]);
+    assert!(outcomes.len() == 100 && outcomes.iter().all(Result::is_ok));
+    assert_eq!(heard.load(Ordering::Relaxed) - before, 100 * ready.source().len() as u64);
     group.bench_function("history on", |bencher| {
         bencher.iter_batched(
             || vec![Arc::clone(&ready); 100],

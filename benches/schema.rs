@@ -42,7 +42,7 @@ fn validating(criterion: &mut Criterion) {
         let event = Arc::new(event);
         assert!(bus.emit_typed(Arc::clone(&event)).is_ok());
         group.bench_function("publish", |bencher| {
-            bencher.iter(|| bus.publish(Arc::clone(black_box(&event))).is_ok())
+            bencher.iter(|| bus.publish(Arc::clone(black_box(&event))).is_ok());
         });
         group.bench_function("emit_typed", |bencher| {
             bencher.iter(|| bus.emit_typed(Arc::clone(black_box(&event))).is_ok());

@@ -2,13 +2,16 @@
 //!
 //! A timestamp is a whole number of nanoseconds, because the wire carries decimal seconds and a `f64` cannot hold
 //! both the seconds and the nanoseconds of our century. Its texts are read and written digit by digit and never pass
-//! through a float. This is the only file that asks the operating system for the time.
+//! through a float. This file and its folder alone ask the operating system for the time.
 
 mod deadline;
 mod rfc3339;
 mod seconds;
 
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use thiserror::Error;
 
@@ -21,6 +24,16 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// This long before; `None` before the year 1677.
+    pub fn checked_sub(self, duration: Duration) -> Option<Self> {
+        self.0.checked_sub(i64::try_from(duration.as_nanos()).ok()?).map(Self)
+    }
+
+    /// This long after; `None` after the year 2262.
+    pub fn checked_add(self, duration: Duration) -> Option<Self> {
+        self.0.checked_add(i64::try_from(duration.as_nanos()).ok()?).map(Self)
+    }
+
     /// The present, in whole microseconds, so that Python and JavaScript, which read seconds into a `f64`, name the
     /// same instant. A wall clock: it can be set back.
     #[inline]

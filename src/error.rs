@@ -1,6 +1,7 @@
 //! Every error of the bus, and their union.
 
-use crate::bus::StillRunning;
+use crate::bus::{AlreadySet, StillRunning};
+use crate::clock::InvalidTimestamp;
 use crate::config::ConfigError;
 use crate::event::{Event, EventParseError, EventPublishError, EventValidationError, PayloadError};
 use crate::ids::InvalidText;
@@ -175,4 +176,17 @@ pub enum EventError {
     /// A setting cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A text is not a time.
+    #[error(transparent)]
+    Timestamp(#[from] InvalidTimestamp),
+    /// The process-wide bus cannot be set any more.
+    #[error(transparent)]
+    AlreadySet(#[from] AlreadySet),
+}
+
+/// A name, source or id that is none is the reason why an event is not made.
+impl From<InvalidText> for EventError {
+    fn from(invalid: InvalidText) -> Self {
+        EventError::Publish(invalid.into())
+    }
 }

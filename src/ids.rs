@@ -6,6 +6,7 @@
 //! Nothing here is normalised: what was given is what is compared, shown and sent. In particular an id is a
 //! UUID only when its text is already the canonical one.
 
+use serde::{Serialize, Serializer};
 use std::{borrow::Borrow, convert::Infallible, fmt, ops::Deref, str::FromStr};
 
 use smol_str::SmolStr;
@@ -144,6 +145,12 @@ macro_rules! checked_text {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(&self.0)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
             }
         }
 

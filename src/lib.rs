@@ -5,6 +5,7 @@
 // Nothing of ours.
 mod clock;
 mod ids;
+mod quiet;
 mod sync;
 
 // What an event is; and parts that know no event.

@@ -142,8 +142,18 @@ impl EventMixin {
         R: HandlerOutcome,
     {
         let subscription = self.bus()?.subscribe(patterns).handler(handler)?;
-        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).push(subscription.clone());
+        self.keep(subscription.clone());
         Ok(subscription)
+    }
+
+    /// Takes over a subscription made elsewhere, one with a filter or a priority, say: it ends with this mixin.
+    pub fn keep(&self, subscription: Subscription) {
+        let mut subscriptions = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
+        if subscriptions.len() == subscriptions.capacity() {
+            // Before the list grows: those that ended by themselves need not be kept.
+            subscriptions.retain(|kept| !kept.is_gone());
+        }
+        subscriptions.push(subscription);
     }
 
     /// Subscribes a method of the value that owns this mixin. The subscription holds the owner weakly, so the

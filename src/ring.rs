@@ -14,6 +14,7 @@
 
 #![allow(unsafe_code)] // Nodes change hands through atomic pointers; every block carries its proof.
 
+use crate::quiet::drop_quietly;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use crossbeam_queue::SegQueue;
 use crossbeam_utils::{Backoff, CachePadded};
@@ -213,7 +214,7 @@ impl<T> Drop for Ring<T> {
     fn drop(&mut self) {
         for slot in &self.slots {
             // SAFETY: never null, and `&mut self`: no reader or writer is left, each slot owns its node.
-            drop(Owned(unsafe { NonNull::new_unchecked(slot.load(Ordering::Relaxed)) }));
+            drop_quietly(Owned(unsafe { NonNull::new_unchecked(slot.load(Ordering::Relaxed)) }));
         }
     }
 }
@@ -273,7 +274,7 @@ impl<T> Drop for Reader<'_, T> {
             // A node aside is in no slot any more, so once unannounced it can never be announced again.
             match self.ring.aside.pop() {
                 Some(node) if self.ring.is_announced(&node) => self.ring.aside.push(node),
-                Some(node) => drop(node),
+                Some(node) => drop_quietly(node),
                 None => break,
             }
         }

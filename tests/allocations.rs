@@ -55,7 +55,9 @@ fn a_publish_of_a_ready_event_allocates_nothing() {
                     if guarded {
                         builder = builder.filter(move |event| event.data().is_typed() || n % 2 == 0);
                     }
-                    let handler = move |_: &Delivery<'_>| assert!(count.fetch_add(1, Relaxed) < u64::MAX);
+                    let handler = move |_: &Delivery<'_>| {
+                        count.fetch_add(1, Relaxed);
+                    };
                     builder.handler(handler).unwrap();
                 }
                 // Other globs, which are compiled and asked only for names never seen.

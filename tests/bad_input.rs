@@ -1,5 +1,5 @@
 //! Bad input gets a typed error that says what and where. The rows of the environment are in `bus_config`, those of
-//! nesting in `bus_reentrancy`, those of long lines with the command.
+//! nesting in `bus_nesting`, those of long lines with the command.
 
 use codomyrmex_events::{
     CorrelationId, Delivery, Event, EventBus, EventError, EventId, EventMixin, EventPublishError,

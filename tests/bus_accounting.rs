@@ -1,20 +1,17 @@
 //! Nothing vanishes: the conservation laws, exact at every quiet moment, and what else is counted.
 
+#[path = "support/bus.rs"]
+mod support;
+
 use codomyrmex_events::{Delivery, Event, EventBus, EventError, PublishErrorKind, Stats, Subscription};
 use serde_json::json;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex};
-use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
+use support::{event, ready};
 
 const THREADS: u64 = 8;
-
-fn event(event_type: &str) -> Event {
-    Event::builder(event_type, "test").build().expect("a valid name")
-}
 
 /// The laws at a quiet moment: nothing is pending, and nothing is missing.
 #[track_caller]
@@ -137,7 +134,7 @@ fn resets_in_the_middle_carry_what_is_pending() {
     for _ in 0..300 {
         bus.subscribe("never").handler(|_| ()).unwrap();
     }
-    for round in 0..100 {
+    for _ in 0..100 {
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             for _ in 0..2 {
@@ -151,7 +148,6 @@ fn resets_in_the_middle_carry_what_is_pending() {
             (0..5).for_each(|_| bus.reset_stats());
             stop.store(true, SeqCst);
         });
-        println!("round {round}");
         check_quiet(&bus.get_stats());
     }
 }
@@ -252,12 +248,7 @@ fn what_is_refused_comes_back_and_leaves_no_trace() {
     let offers: [(&str, Offer); 4] = [
         ("publish", |bus, event| Ok(bus.publish(event)?.sequence())),
         ("publish_batch", |bus, event| Ok(bus.publish_batch([event]).remove(0)?.sequence())),
-        ("publish_async", |bus, event| {
-            match pin!(bus.publish_async(event)).poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(outcome) => Ok(outcome?.sequence()),
-                Poll::Pending => panic!("there is nothing to wait for"),
-            }
-        }),
+        ("publish_async", |bus, event| Ok(ready(bus.publish_async(event))?.sequence())),
         ("emit_typed", |bus, event| Ok(bus.emit_typed(event)?.sequence())),
     ];
     for (n, (name, offer)) in offers.iter().enumerate() {

@@ -2,63 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
-use codomyrmex_events::{Event, EventBus, Subscription, WeakEventBus};
+#[path = "support/bus.rs"]
+mod support;
+
+use codomyrmex_events::{EventBus, Subscription, WeakEventBus};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, OnceLock, Weak, mpsc};
-use std::thread;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-
-/// Longer than any wait that is not a hang.
-const WATCHDOG: Duration = Duration::from_secs(30);
-
-fn event(event_type: &str) -> Event {
-    Event::builder(event_type, "test").build().expect("a valid name")
-}
-
-fn publish(bus: &EventBus) {
-    bus.publish(event("a.b")).expect("it is open");
-}
-
-/// A value for a closure to capture, and a way to see whether it still lives.
-fn capture() -> (Arc<()>, Weak<()>) {
-    let value = Arc::new(());
-    let seen = Arc::downgrade(&value);
-    (value, seen)
-}
-
-fn is_dropped(capture: &Weak<()>) -> bool {
-    capture.strong_count() == 0
-}
-
-/// Runs its closure when it is dropped.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
-
-/// Subscribes a handler that does nothing but capture `value`.
-fn hold<T: Send + Sync + 'static>(bus: &EventBus, value: T) -> Subscription {
-    let handler = move |_: &codomyrmex_events::Delivery<'_>| {
-        std::hint::black_box(&value);
-    };
-    bus.subscribe("*").handler(handler).expect("a valid subscription")
-}
-
-/// Runs `f` on a thread of its own, and fails if it hangs.
-fn watched<T: Send + 'static>(name: &str, f: impl FnOnce() -> T + Send + 'static) -> T {
-    let (done, waiting) = mpsc::channel();
-    let thread = thread::spawn(move || done.send(f()));
-    match waiting.recv_timeout(WATCHDOG) {
-        Ok(value) => value,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{name} hangs"),
-        Err(mpsc::RecvTimeoutError::Disconnected) => {
-            std::panic::resume_unwind(thread.join().expect_err("it panicked"))
-        }
-    }
-}
+use support::{OnDrop, WATCHDOG, capture, event, hold, is_dropped, publish, watched};
 
 #[test]
 fn a_destructor_at_the_end_of_the_bus_does_not_wait_for_itself() {
@@ -128,7 +79,7 @@ fn a_destructor_may_use_the_bus() {
             std::hint::black_box(&held);
         })
         .unwrap();
-    publish(&bus);
+    publish(&bus, "a.b");
     assert_eq!(heard.load(SeqCst), 3, "after the turn of a once");
     // A handler that is not taken is dropped with no lock held.
     let held = uses(bus.downgrade());
@@ -138,7 +89,7 @@ fn a_destructor_may_use_the_bus() {
     assert!(refused.is_err());
     assert_eq!(heard.load(SeqCst), 4, "after a refusal");
     hold(&bus, OnDrop(|| panic!("in a destructor"))).unsubscribe_and_wait(WATCHDOG).unwrap();
-    publish(&bus);
+    publish(&bus, "a.b");
     assert_eq!(bus.get_stats().subscribers_count, 1);
 }
 

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+#[path = "support/bus.rs"]
+mod support;
+
 use codomyrmex_events::{BoxError, DeadLetter, DeadLetterKind, Delivery, Event, EventBus, Timestamp};
 use serde::Serialize;
 use std::error::Error;
@@ -10,12 +13,9 @@ use std::panic::panic_any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
+use support::event;
 
 type Outcome = Result<(), BoxError>;
-
-fn event(event_type: &str) -> Event {
-    Event::builder(event_type, "test").build().expect("a valid name")
-}
 
 fn counter(bus: &EventBus, priority: i32) -> Arc<AtomicU32> {
     let heard = Arc::new(AtomicU32::new(0));

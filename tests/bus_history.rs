@@ -1,14 +1,14 @@
 //! The history: what can be asked of it, and what it holds while publishers and readers meet.
 
+#[path = "support/bus.rs"]
+mod support;
+
 use codomyrmex_events::{Event, EventBus, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
-
-fn event(event_type: &str) -> Event {
-    Event::builder(event_type, "test").build().expect("a valid name")
-}
+use support::event;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix_nanos(seconds * 1_000_000_000)

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+#[path = "support/bus.rs"]
+mod support;
+
 use codomyrmex_events::{
     DeadLetter, DeadLetterKind, Delivery, Event, EventBus, EventDeliveryError, PublishErrorKind,
 };
@@ -10,10 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
-
-fn event(event_type: &str) -> Event {
-    Event::builder(event_type, "test").build().unwrap()
-}
+use support::event;
 
 fn counter(bus: &EventBus) -> Arc<AtomicU32> {
     let heard = Arc::new(AtomicU32::new(0));

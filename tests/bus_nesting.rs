@@ -2,15 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+#[path = "support/bus.rs"]
+mod support;
+
 use codomyrmex_events::{
     Delivery, Event, EventBus, EventDeliveryError, NESTED_PUBLISHES_MAX, PublishErrorKind,
 };
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-
-fn event(event_type: &str) -> Event {
-    Event::builder(event_type, "test").build().unwrap()
-}
+use support::event;
 
 #[test]
 fn publishes_nest_64_deep_and_the_next_comes_back() {

@@ -1,15 +1,15 @@
 //! `once`: claimed by exactly one publish, after the filter said yes, and never given back.
 
-use codomyrmex_events::{Delivery, Event, EventBus, EventDeliveryError};
+#[path = "support/bus.rs"]
+mod support;
+
+use codomyrmex_events::{Delivery, EventBus, EventDeliveryError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::thread;
+use support::event;
 
 const THREADS: usize = 16;
-
-fn event(event_type: &str) -> Event {
-    Event::builder(event_type, "test").build().expect("a valid name")
-}
 
 /// A count that a handler raises.
 #[derive(Clone, Default)]

@@ -1,8 +1,12 @@
 //! Who hears an event, and in which order: priorities, ties, patterns, and changes while an event is on its way.
 
+#[path = "support/bus.rs"]
+mod support;
+
 use codomyrmex_events::{Event, EventBus, EventPriority, EventType, IntoPatterns, Pattern, Subscription};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
+use support::event;
 
 /// What was heard, in order.
 #[derive(Clone, Default)]
@@ -16,10 +20,6 @@ impl Log {
     fn take(&self) -> String {
         std::mem::take(&mut *self.0.lock().expect("no note panics")).join(" ")
     }
-}
-
-fn event(event_type: &str) -> Event {
-    Event::builder(event_type, "test").build().expect("a valid name")
 }
 
 fn hear(bus: &EventBus, log: &Log, id: &str, patterns: impl IntoPatterns, priority: i32) -> Subscription {

@@ -2,30 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
+#[path = "support/bus.rs"]
+mod support;
+
 use codomyrmex_events::{
     Delivery, Event, EventBus, EventDeliveryError, EventMixin, EventSchema, EventType, Payload, Subscription,
     WeakEventBus, correlation,
 };
 use serde::{Serialize, Serializer};
 use serde_json::json;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, mpsc};
-use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
-
-/// Longer than anything that does not hang.
-const WATCHDOG: Duration = Duration::from_secs(30);
-
-fn event(event_type: &str) -> Event {
-    Event::builder(event_type, "test").build().expect("a valid name")
-}
-
-fn publish(bus: &EventBus, event_type: &str) {
-    bus.publish(event(event_type)).expect("it is open");
-}
+use support::{WATCHDOG, event, publish, ready};
 
 /// What the user's code can reach.
 struct World {
@@ -60,8 +50,7 @@ const ACTIONS: &[(&str, Action)] = &[
         assert!(outcomes.iter().all(Result::is_ok));
     }),
     ("publish_async", |_, bus| {
-        let polled = pin!(bus.publish_async(event("re.entry"))).poll(&mut Context::from_waker(Waker::noop()));
-        assert!(matches!(polled, Poll::Ready(Ok(_))));
+        ready(bus.publish_async(event("re.entry"))).unwrap();
     }),
     ("emit_typed", |_, bus| {
         bus.emit_typed(event("build.start")).unwrap_err();

@@ -2,63 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
-use codomyrmex_events::{Event, EventBus, StillRunning, Subscription};
+#[path = "support/bus.rs"]
+mod support;
+
+use codomyrmex_events::{EventBus, StillRunning, Subscription};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Barrier, Mutex, Weak, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
-
-/// Longer than any wait that is not a hang.
-const WATCHDOG: Duration = Duration::from_secs(30);
-
-fn event(event_type: &str) -> Event {
-    Event::builder(event_type, "test").build().expect("a valid name")
-}
-
-fn publish(bus: &EventBus) {
-    bus.publish(event("a.b")).expect("it is open");
-}
-
-/// A value for a closure to capture, and a way to see whether it still lives.
-fn capture() -> (Arc<()>, Weak<()>) {
-    let value = Arc::new(());
-    let seen = Arc::downgrade(&value);
-    (value, seen)
-}
-
-fn is_dropped(capture: &Weak<()>) -> bool {
-    capture.strong_count() == 0
-}
-
-/// Runs its closure when it is dropped.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
-
-/// Subscribes a handler that does nothing but capture `value`.
-fn hold<T: Send + Sync + 'static>(bus: &EventBus, value: T) -> Subscription {
-    let handler = move |_: &codomyrmex_events::Delivery<'_>| {
-        std::hint::black_box(&value);
-    };
-    bus.subscribe("*").handler(handler).expect("a valid subscription")
-}
-
-/// Runs `f` on a thread of its own, and fails if it hangs.
-fn watched<T: Send + 'static>(name: &str, f: impl FnOnce() -> T + Send + 'static) -> T {
-    let (done, waiting) = mpsc::channel();
-    let thread = thread::spawn(move || done.send(f()));
-    match waiting.recv_timeout(WATCHDOG) {
-        Ok(value) => value,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{name} hangs"),
-        Err(mpsc::RecvTimeoutError::Disconnected) => {
-            std::panic::resume_unwind(thread.join().expect_err("it panicked"))
-        }
-    }
-}
+use support::{OnDrop, WATCHDOG, capture, event, hold, is_dropped, publish, watched};
 
 #[test]
 fn after_ok_there_is_no_call_and_no_capture() {
@@ -116,7 +68,7 @@ fn plain_unsubscribe_drops_the_captures_when_nobody_runs_them() {
         thread::scope(|scope| {
             scope.spawn(|| {
                 start.wait();
-                publish(&bus);
+                publish(&bus, "a.b");
             });
             start.wait();
             assert!(subscription.unsubscribe());
@@ -140,12 +92,12 @@ fn a_running_delivery_keeps_the_captures_until_it_ends() {
         })
         .unwrap();
     thread::scope(|scope| {
-        scope.spawn(|| publish(&bus));
+        scope.spawn(|| publish(&bus, "a.b"));
         inside.recv().unwrap();
         assert!(subscription.unsubscribe());
         assert!(!subscription.unsubscribe(), "it has ended");
         assert!(subscription.unsubscribe_and_wait(Duration::from_millis(1)).is_err());
-        publish(&bus);
+        publish(&bus, "a.b");
         assert!(!is_dropped(&seen) && bus.get_stats().subscribers_count == 0);
         release.send(()).unwrap();
     });
@@ -167,7 +119,7 @@ fn idle_threads_and_letters_hold_no_captures() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                publish(&bus);
+                publish(&bus, "a.b");
                 bus.publish(event("build.start")).unwrap();
                 idle.wait();
                 go.wait();
@@ -191,7 +143,7 @@ fn inside_the_bus_it_ends_the_subscription_and_does_not_wait() {
     let places: [(&str, Place); 4] = [
         ("handler", |bus, wait| {
             bus.subscribe("*").priority(1).handler(move |_| wait("handler")).expect("valid");
-            publish(bus);
+            publish(bus, "a.b");
         }),
         ("filter", |bus, wait| {
             let builder = bus.subscribe("*").priority(1).filter(move |_| {
@@ -199,7 +151,7 @@ fn inside_the_bus_it_ends_the_subscription_and_does_not_wait() {
                 false
             });
             builder.handler(|_| ()).expect("valid");
-            publish(bus);
+            publish(bus, "a.b");
         }),
         ("destructor", |bus, wait| {
             hold(bus, OnDrop(move || wait("destructor"))).unsubscribe();
@@ -210,8 +162,8 @@ fn inside_the_bus_it_ends_the_subscription_and_does_not_wait() {
                 .subscribe("*")
                 .handler(move |_| wait("handler of another bus in a handler"))
                 .expect("valid");
-            bus.subscribe("*").priority(1).handler(move |_| publish(&other)).expect("valid");
-            publish(bus);
+            bus.subscribe("*").priority(1).handler(move |_| publish(&other, "a.b")).expect("valid");
+            publish(bus, "a.b");
         }),
     ];
     for (name, place) in places {
@@ -243,7 +195,7 @@ fn dropping_the_last_handle_drops_the_captures_and_dropping_a_subscription_does_
     let subscription = hold(&bus, value);
     drop(subscription.clone());
     let second = bus.clone();
-    publish(&bus);
+    publish(&bus, "a.b");
     drop(bus);
     assert!(!is_dropped(&seen), "another handle is left");
     assert!(second.downgrade().upgrade().is_some());
@@ -259,7 +211,7 @@ fn a_scoped_subscription_ends_with_its_guard() {
     let (value, seen) = capture();
     {
         let guard = hold(&bus, value).scoped();
-        publish(&bus);
+        publish(&bus, "a.b");
         assert_eq!((guard.id(), bus.get_stats().subscribers_count), ("subscriber_1", 1));
     }
     assert!(is_dropped(&seen));
@@ -274,7 +226,7 @@ fn an_id_is_free_again_after_the_end_and_the_old_handle_does_not_reach_the_new_o
         ("unsubscribe", |_, subscription| assert!(subscription.unsubscribe())),
         ("by id", |bus, _| assert!(bus.unsubscribe("same"))),
         ("and wait", |_, subscription| subscription.unsubscribe_and_wait(WATCHDOG).expect("nobody runs")),
-        ("once", |bus, _| publish(bus)),
+        ("once", |bus, _| publish(bus, "a.b")),
     ];
     for (name, end) in ends {
         let bus = EventBus::new();
@@ -295,7 +247,7 @@ fn an_id_is_free_again_after_the_end_and_the_old_handle_does_not_reach_the_new_o
         subscribe(&new, false).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(!first.unsubscribe(), "{name}: the label is the same, the subscription is not");
         assert_eq!(first.unsubscribe_and_wait(WATCHDOG), Ok(()), "{name}");
-        publish(&bus);
+        publish(&bus, "a.b");
         assert_eq!((old.load(SeqCst), new.load(SeqCst)), (before, 1), "{name}");
         assert!(bus.unsubscribe("same") && !bus.unsubscribe("same"), "{name}");
     }
@@ -337,7 +289,7 @@ fn async_code_can_wait_for_the_end_too() {
         })
         .unwrap();
     thread::scope(|scope| {
-        scope.spawn(|| publish(&bus));
+        scope.spawn(|| publish(&bus, "a.b"));
         begun.recv_timeout(WATCHDOG).unwrap();
         let in_vain = block_on(subscription.unsubscribe_and_wait_async(Duration::from_millis(1)));
         assert!(in_vain.is_err(), "the handler is running");
@@ -358,6 +310,6 @@ fn async_code_inside_a_handler_does_not_wait_for_itself() {
             tell.send(block_on(itself.unsubscribe_and_wait_async(Duration::MAX)).is_err()).unwrap();
         })
         .unwrap();
-    publish(&bus);
+    publish(&bus, "a.b");
     assert!(told.recv_timeout(WATCHDOG).unwrap(), "it says that it is still running");
 }

@@ -1,31 +1,21 @@
-//! What the users of the Python original suffer, one test a fault, by its number there. Those of streams, queues,
-//! replays and delays are elsewhere.
+//! What the users of the Python original suffer, one test a fault, by its number there. Four have no
+//! test yet: 9 (asynchronous handlers), 20 (streams), 21 (delays) and 22 (the stored log). 23 is `bus_config`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+#[path = "support/bus.rs"]
+mod support;
 
 use codomyrmex_events::{
     CorrelationId, Delivery, Event, EventBus, EventError, EventPriority, EventSchema, EventType,
     SubscriptionErrorKind, correlation,
 };
 use serde_json::json;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex};
-use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
-
-fn event(event_type: &str) -> Event {
-    Event::builder(event_type, "test").build().expect("a valid name")
-}
-
-fn ready<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => panic!("inline dispatch has nothing to wait for"),
-    }
-}
+use support::{event, ready};
 
 /// A subscription that counts, and its count.
 fn count(bus: &EventBus, pattern: &str) -> Arc<AtomicU32> {

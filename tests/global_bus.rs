@@ -1,20 +1,17 @@
 //! The process-wide bus through its free functions. One test: the bus is one for the whole process.
 
+#[path = "support/bus.rs"]
+mod support;
+
 use codomyrmex_events::{
-    Event, EventBus, EventMixin, get_event_bus, get_event_stats, init_event_bus, publish_event,
-    publish_event_async, subscribe_to_events, try_get_event_bus, unsubscribe_from_events,
+    EventBus, EventMixin, get_event_bus, get_event_stats, init_event_bus, publish_event, publish_event_async,
+    subscribe_to_events, try_get_event_bus, unsubscribe_from_events,
 };
 use serde_json::json;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
-use std::task::{Context, Poll, Waker};
 use std::thread;
-
-fn event(event_type: &str) -> Event {
-    Event::builder(event_type, "test").build().expect("a valid name")
-}
+use support::{event, ready};
 
 #[test]
 fn the_free_functions_share_one_bus() {
@@ -44,10 +41,9 @@ fn the_free_functions_share_one_bus() {
     .unwrap();
     assert_eq!(publish_event(event("my.own")).unwrap().sequence(), 1);
     assert_eq!(own.publish(event("build.start")).unwrap().sequence(), 2, "the same bus by another handle");
-    let future = pin!(publish_event_async(event("my.own")));
+    let future = publish_event_async(event("my.own"));
     assert_eq!(heard.load(SeqCst), 2, "a future that is not polled does nothing");
-    let polled = future.poll(&mut Context::from_waker(Waker::noop()));
-    assert!(matches!(polled, Poll::Ready(Ok(published)) if published.sequence() == 3));
+    assert_eq!(ready(future).unwrap().sequence(), 3);
     let emitted = mixin.emit("my.own", json!({"n": 4})).unwrap();
     assert!(Arc::ptr_eq(own.history().latest(1)[0].event(), &emitted));
     assert_eq!(heard.load(SeqCst), 4);

@@ -6,6 +6,7 @@ use crate::config::{Asked, ConfigError};
 use crate::schema::EventSchema;
 
 /// What `publish` validates. `emit_typed` always does.
+#[cfg(feature = "schema")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Validation {

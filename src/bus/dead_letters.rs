@@ -4,7 +4,8 @@ use super::{Bus, EventBus};
 use crate::dispatch::dead_letter::{DeadLetter, DeadLetterInbox, DeadLetterKind};
 use crate::dispatch::publish::Redelivered;
 use crate::error::{EventDeliveryError, EventHandlerError};
-use crate::event::PublishErrorKind;
+use crate::event::{EventPublishError, PublishErrorKind};
+use crate::quiet::drop_quietly;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,8 +29,15 @@ impl Letters {
         evict(&mut kept, inbox.limit(), &mut evicted);
         inbox.count_evicted(evicted.len() as u64);
         drop(kept);
-        drop(evicted);
+        evicted.into_iter().for_each(drop_quietly);
         answer
+    }
+}
+
+impl Drop for Letters {
+    fn drop(&mut self) {
+        let kept = self.kept.get_mut().unwrap_or_else(PoisonError::into_inner);
+        kept.drain(..).for_each(drop_quietly);
     }
 }
 
@@ -154,6 +162,12 @@ impl DeadLetterQueue<'_> {
                 let subscriber_id = letter.subscriber_id().unwrap_or_default().to_owned();
                 self.put_back(letter);
                 Err(EventDeliveryError::SubscriptionGone { letter: id, subscriber_id })
+            }
+            Redelivered::Closed => {
+                let event = Arc::clone(letter.event());
+                self.put_back(letter);
+                let refusal = EventPublishError::new(PublishErrorKind::Closed, Some(event));
+                Err(EventDeliveryError::Refused(refusal))
             }
             Redelivered::TooDeep => {
                 self.put_back(letter);

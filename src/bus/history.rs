@@ -1,7 +1,7 @@
 //! What was published: questions to the history.
 
-use super::EventBus;
 use super::patterns::IntoPattern;
+use super::{EventBus, HistoryStats};
 use crate::clock::Timestamp;
 use crate::dispatch::engine::History;
 use crate::event::Event;
@@ -66,13 +66,21 @@ impl<'a> EventHistory<'a> {
     /// How many events are kept.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.last_sequence().min(self.capacity())
+        self.extent().kept
     }
 
     /// Whether nothing is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// All of the history's figures, at one moment.
+    #[must_use]
+    pub fn extent(&self) -> HistoryStats {
+        let (capacity, last_sequence) = (self.capacity(), self.last_sequence());
+        let kept = last_sequence.min(capacity);
+        HistoryStats { capacity, kept, overwritten: last_sequence - kept, last_sequence }
     }
 
     /// The number of the newest publication, 0 before the first.
@@ -84,7 +92,7 @@ impl<'a> EventHistory<'a> {
     /// Publications that are not kept any more, or never were.
     #[must_use]
     pub fn overwritten(&self) -> u64 {
-        self.last_sequence() - self.len()
+        self.extent().overwritten
     }
 
     /// Begins a question; without further conditions it asks for everything, newest first.
@@ -130,18 +138,19 @@ impl HistoryQuery<'_> {
     }
 
     /// Events from this source.
-    pub fn source(mut self, source: impl Into<String>) -> Self {
-        self.source = Some(source.into());
+    pub fn source(mut self, source: impl AsRef<str>) -> Self {
+        self.source = Some(source.as_ref().to_owned());
         self
     }
 
     /// Events with this correlation id.
-    pub fn correlation_id(mut self, id: impl Into<String>) -> Self {
-        self.correlation_id = Some(id.into());
+    pub fn correlation_id(mut self, id: impl AsRef<str>) -> Self {
+        self.correlation_id = Some(id.as_ref().to_owned());
         self
     }
 
-    /// Publications from this number on, it included. The answer is oldest first then.
+    /// Publications from this sequence number on, it included (for times there is [`from_time`](Self::from_time)). The
+    /// answer is oldest first then.
     pub fn since(mut self, sequence: u64) -> Self {
         self.since = Some(sequence);
         self

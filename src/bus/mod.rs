@@ -1,7 +1,16 @@
 //! [`EventBus`]: the one place where the parts meet.
 //!
 //! A bus is the engine with what surrounds it: who may subscribe, which schemas hold, what is asked of the
-//! history, the dead letters and the counts.
+//! history, the dead letters and the counts. How an event reaches its handlers is left to `dispatch`.
+//!
+//! In reading order:
+//! - `builder`: a bus that differs from the defaults;
+//! - `subscribe`: making a subscription, step by step; `patterns`: in what forms patterns come; `typed`:
+//!   subscriptions to payloads of a Rust type; `subscription`: the handle on one, and waiting for its end;
+//!   `registry`: who is subscribed, the writers' side of the snapshot;
+//! - `publish`: handing events in, validated or not, and ending the bus;
+//! - `history`, `dead_letters`, `stats`, `types`: what can be asked of it afterwards;
+//! - `global`: one bus for the whole process.
 
 mod builder;
 mod dead_letters;
@@ -16,7 +25,9 @@ mod subscription;
 mod typed;
 mod types;
 
-pub use builder::{EventBusBuilder, Validation};
+pub use builder::EventBusBuilder;
+#[cfg(feature = "schema")]
+pub use builder::Validation;
 pub use dead_letters::DeadLetterQueue;
 pub use global::{
     AlreadySet, get_event_bus, get_event_stats, init_event_bus, publish_event, publish_event_async,

@@ -9,7 +9,7 @@ pub trait IntoPattern {
     /// Reads the pattern.
     ///
     /// # Errors
-    /// A glob that is over 1,024 bytes; its text comes with the error.
+    /// A glob that is over 1,024 bytes.
     fn into_pattern(self) -> Result<Pattern, PatternError>;
 }
 

@@ -165,7 +165,8 @@ impl EventBus {
         let engine = &self.bus.engine;
         self.bus.registry.close(engine);
         if !context::is_inside(engine.key) {
-            Deadline::after(limit).wait_until(|| !engine.is_publishing());
+            let in_progress = engine.publishes_in_progress();
+            Deadline::after(limit).wait_until(|| in_progress.are_over());
         }
         ShutdownReport { pending: self.get_stats().pending }
     }

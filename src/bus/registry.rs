@@ -4,12 +4,11 @@
 //! tables that are made here. No user code runs under the lock: handlers are boxed before it, and taken apart
 //! after it.
 
-use crate::dispatch::engine::Engine;
+use crate::dispatch::engine::{Engine, LOOKS_PER_CHANGE};
 use crate::dispatch::handler::{Call, Filter, Handler};
 use crate::dispatch::slots::Entry;
 use crate::dispatch::subscriber::{Subscriber, Wishes};
 use crate::matcher::Pattern;
-use crate::sync::heavy_fence;
 use dashmap::DashMap;
 use foldhash::HashMap;
 use smol_str::{SmolStr, format_smolstr};
@@ -61,7 +60,7 @@ impl Registry {
     /// Subscribes. When this returns, every publish that begins is heard.
     pub(crate) fn subscribe(&self, engine: &Engine, request: Request) -> Result<Arc<Subscriber>, Refusal> {
         // Frees slots, and runs destructors while no lock is held.
-        engine.after_pin();
+        engine.tidy(LOOKS_PER_CHANGE);
         let Request { id, patterns, priority, attempts_max, once, filter, call } = request;
         let mut writer = self.writer();
         let table = engine.table();
@@ -121,7 +120,7 @@ impl Registry {
             self.strike_spent(engine, &mut writer);
             self.strike(engine, &mut writer, &subscriber.entry)
         };
-        engine.after_pin();
+        engine.tidy(LOOKS_PER_CHANGE);
         was_subscribed
     }
 
@@ -151,8 +150,6 @@ impl Registry {
         let table = engine.table();
         if table.is_open {
             engine.set_table(table.closed());
-            // Ordering: see `Shard::pin`. Who pins after this sees the bus closed.
-            heavy_fence();
         }
     }
 

@@ -46,17 +46,17 @@ pub struct Stats {
     pub pending: u64,
     /// Deliveries: pairs of an event and a subscription whose turn came and whose filter said yes.
     pub deliveries: DeliveryStats,
-    /// Dead letters made, of every kind.
+    /// Dead letters made, of every kind. Not reset.
     pub dead_letters_made: u64,
-    /// Dead letters that made room for newer ones, or that a limit of 0 did not keep.
+    /// Dead letters that made room for newer ones, or that a limit of 0 did not keep. Not reset.
     pub dead_letters_evicted: u64,
-    /// Events copied because somebody else held them when their correlation was filled in.
+    /// Events copied because somebody else held them when their correlation was filled in. Not reset.
     pub events_copied: u64,
     /// The history.
     pub history: HistoryStats,
     /// Names of one's own whose routes are remembered, at most 16,384.
     pub remembered_names: usize,
-    /// Publications of names that are not, or no longer, remembered: those that no count per type includes.
+    /// Publications of names that are not, or no longer, remembered: those that no count per type includes. Not reset.
     pub forgotten_publications: u64,
 }
 
@@ -187,7 +187,6 @@ impl EventBus {
                 .collect();
             (totals, per_subscriber)
         };
-        let history = self.history();
         Stats {
             events_published: totals.accepted,
             events_processed: totals.completed,
@@ -206,21 +205,16 @@ impl EventBus {
             dead_letters_made: engine.dead_letters.made(),
             dead_letters_evicted: engine.dead_letters.evicted(),
             events_copied: engine.copied.load(Ordering::Relaxed),
-            history: HistoryStats {
-                capacity: history.capacity(),
-                kept: history.len(),
-                overwritten: history.overwritten(),
-                last_sequence: history.last_sequence(),
-            },
+            history: self.history().extent(),
             remembered_names: engine.names.len(),
             forgotten_publications: engine.names.forgotten(),
         }
     }
 
     /// Begins a new epoch: counts start again from zero, except that pending work is carried over, so that the
-    /// laws go on holding. History, dead letters and publications per type stay.
+    /// laws go on holding. What is said not to be reset stays: the history, the dead letters and their counts,
+    /// copies, and publications per type.
     pub fn reset_stats(&self) {
-        let subscribers = self.bus.registry.subscribers(&self.bus.engine);
         let mut epoch = self.bus.epoch.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.totals();
         epoch.totals = Totals {
@@ -230,6 +224,7 @@ impl EventBus {
             completed: now.completed,
             deliveries: now.deliveries.ended(),
         };
+        let subscribers = self.bus.registry.subscribers(&self.bus.engine);
         epoch.subscribers = subscribers
             .iter()
             .map(|subscriber| {

@@ -78,6 +78,20 @@ impl<'a> SubscriptionBuilder<'a> {
 
     /// Subscribes `handler`. Every publish that begins after this returned is heard.
     ///
+    /// A handler that can fail names its error type; any will do that converts into a boxed error:
+    ///
+    /// ```
+    /// use codomyrmex_events::{BoxError, EventBus};
+    ///
+    /// let bus = EventBus::new();
+    /// bus.subscribe("order.*").attempts(3).handler(|delivery| -> Result<(), BoxError> {
+    ///     let id = delivery.data().get("id").ok_or("an order without an id")?;
+    ///     println!("{id}, at attempt {}", delivery.attempt());
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), codomyrmex_events::EventError>(())
+    /// ```
+    ///
     /// # Errors
     /// No pattern, too many or too long ones; an id that is in use or no id; 0 attempts; a bus that is shut
     /// down. The handler is dropped.

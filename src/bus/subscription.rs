@@ -68,26 +68,32 @@ impl Subscription {
     pub fn unsubscribe_and_wait(&self, limit: Duration) -> Result<(), StillRunning> {
         let deadline = Deadline::after(limit);
         self.unsubscribe();
-        let is_gone = if context::is_inside(self.key) {
-            self.is_gone()
-        } else {
-            deadline.wait_until(|| {
-                if let Some(bus) = self.bus.upgrade() {
-                    bus.engine.after_pin();
-                }
-                self.is_gone()
-            })
-        };
-        is_gone.then_some(()).ok_or(StillRunning {})
+        if context::is_inside(self.key) {
+            return self.is_gone().then_some(()).ok_or(StillRunning {});
+        }
+        self.wait_while(deadline, || true)
+    }
+
+    /// Waits until the handler is gone, the time is up, or nobody wants to know any more.
+    fn wait_while(&self, deadline: Deadline, is_wanted: impl Fn() -> bool) -> Result<(), StillRunning> {
+        deadline.wait_until(|| {
+            if let Some(bus) = self.bus.upgrade() {
+                bus.engine.tidy(usize::MAX);
+            }
+            self.is_gone() || !is_wanted()
+        });
+        self.is_gone().then_some(()).ok_or(StillRunning {})
     }
 
     /// [`unsubscribe_and_wait`](Self::unsubscribe_and_wait) for async code: ends the subscription when first polled, and
-    /// waits on a thread of its own, without blocking the caller's. It needs no particular runtime. A future that
-    /// is dropped stops nobody from unsubscribing.
+    /// waits on a thread of its own, without blocking the caller's. It needs no particular runtime. Dropped before
+    /// it is polled, the future did nothing; dropped later, the subscription has ended and nobody waits.
     ///
     /// # Errors
-    /// As [`unsubscribe_and_wait`](Self::unsubscribe_and_wait), and if no thread can be started.
+    /// As [`unsubscribe_and_wait`](Self::unsubscribe_and_wait), and if no thread can be started; the subscription
+    /// has ended all the same.
     pub async fn unsubscribe_and_wait_async(&self, limit: Duration) -> Result<(), StillRunning> {
+        let deadline = Deadline::after(limit);
         self.unsubscribe();
         if self.is_gone() {
             return Ok(());
@@ -97,7 +103,10 @@ impl Subscription {
         }
         let (waiting, answer) = (self.clone(), Arc::new(Answer::default()));
         let answering = Arc::clone(&answer);
-        let waiter = move || answering.give(waiting.unsubscribe_and_wait(limit));
+        let waiter = move || {
+            let is_wanted = || Arc::strong_count(&answering) > 1;
+            answering.give(waiting.wait_while(deadline, is_wanted));
+        };
         std::thread::Builder::new()
             .name("events-unsubscribe".to_owned())
             .spawn(waiter)
@@ -106,7 +115,7 @@ impl Subscription {
     }
 
     /// Whether the handler has been dropped with all that it captured.
-    fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.subscriber.is_gone()
     }
 

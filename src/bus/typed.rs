@@ -1,4 +1,4 @@
-//! Events whose payload is a Rust type, and events that are checked before anybody hears them.
+//! Subscriptions to events whose payload is a Rust type.
 
 use super::EventBus;
 use super::subscribe::TypedSubscriptionBuilder;

@@ -56,14 +56,15 @@ impl Fields<'_> {
         any_of.contains(first).then_some(self)
     }
 
-    /// Nanoseconds, when there is a fraction.
+    /// Nanoseconds, when there is a fraction; finer ones are rounded half up, as in decimal seconds.
     fn fraction(&mut self) -> Option<i64> {
         let [b'.', rest @ ..] = self.0 else { return Some(0) };
         let end = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
         let (digits, rest) = rest.split_at(end);
         self.0 = rest;
         let padded = digits.iter().chain(std::iter::repeat(&b'0')).take(9);
-        (!digits.is_empty()).then(|| padded.fold(0, |sum, byte| sum * 10 + i64::from(byte - b'0')))
+        let round_up = i64::from(digits.get(9).is_some_and(|digit| *digit >= b'5'));
+        (!digits.is_empty()).then(|| padded.fold(0, |sum, byte| sum * 10 + i64::from(byte - b'0')) + round_up)
     }
 
     /// Sign, hours and minutes ahead of UTC.

@@ -152,7 +152,7 @@ impl DeadLetter {
         &self.chain
     }
 
-    /// For an event refused by its schema: every failure, with JSON pointers.
+    /// For an event refused by its schema: the failures with their JSON pointers, the first 1,000, and how many.
     #[must_use]
     pub fn rejection(&self) -> Option<&EventValidationError> {
         self.rejection.as_ref()

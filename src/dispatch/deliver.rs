@@ -11,6 +11,7 @@ use super::slots::Entry;
 use super::subscriber::count;
 use crate::clock::Timestamp;
 use crate::event::Event;
+use crate::quiet::log;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) sequence: u64,
 }
 
-/// How a delivery ended that did not succeed at once.
+/// How a delivery ended.
 pub(crate) enum Ending {
     Succeeded,
     /// Every attempt failed.
@@ -115,14 +116,16 @@ impl Turn<'_> {
             Ending::Undelivered(Undelivered { attempts, chain, .. }) => {
                 count(&subscriber.dead_lettered);
                 count(&self.engine.dead_lettered);
-                tracing::warn!(
-                    subscriber_id = subscriber.id(),
-                    event_type = self.event.event_type().as_str(),
-                    sequence = self.sequence,
-                    attempts,
-                    error = chain.first().map_or("", String::as_str),
-                    "a handler failed for good: dead letter"
-                );
+                log(|| {
+                    tracing::warn!(
+                        subscriber_id = subscriber.id(),
+                        event_type = self.event.event_type().as_str(),
+                        sequence = self.sequence,
+                        attempts,
+                        error = chain.first().map_or("", String::as_str),
+                        "a handler failed for good: dead letter"
+                    );
+                });
             }
         }
         ending

@@ -7,19 +7,25 @@ use super::dead_letter::{DeadLetter, DeadLetterInbox};
 use super::handler::Handler;
 use super::local::{Claim, Local, Scratch, View};
 use super::names::Names;
-use super::shard::{Pin, Shard};
+use super::shard::{HeldPins, Pin, Shard};
 use super::slots::{Entry, Grace, Slots};
 use super::table::Table;
 use crate::context;
 use crate::event::Event;
+use crate::quiet::drop_quietly;
 use crate::ring::Ring;
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering, heavy_fence};
 use arc_swap::ArcSwap;
 use crossbeam_queue::SegQueue;
 use crossbeam_utils::CachePadded;
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
+
+/// How many waiting handlers a publish looks at in vain. A handler that never returns may hold up thousands.
+const LOOKS_PER_PUBLISH: usize = 4;
+
+/// How many those look at who subscribe and unsubscribe.
+pub(crate) const LOOKS_PER_CHANGE: usize = 64;
 
 /// Where accepted events get their numbers, and are kept.
 #[allow(clippy::large_enum_variant, reason = "one a bus")]
@@ -135,15 +141,27 @@ impl Engine {
     /// evicted letters.
     #[inline]
     pub(crate) fn after_pin(&self) {
-        if self.grace.is_busy() || self.has_evicted_letters.load(Ordering::Relaxed) {
-            self.do_chores();
+        if self.has_chores() {
+            self.do_chores(LOOKS_PER_PUBLISH);
         }
+    }
+
+    /// The same, for those who are in less of a hurry.
+    pub(crate) fn tidy(&self, looks: usize) {
+        if self.has_chores() {
+            self.do_chores(looks);
+        }
+    }
+
+    #[inline]
+    fn has_chores(&self) -> bool {
+        self.grace.is_busy() || self.has_evicted_letters.load(Ordering::Relaxed)
     }
 
     /// Destructors run here, so inside user code of this bus, which runs under a pin, it is left to the publish
     /// around it.
     #[cold]
-    fn do_chores(&self) {
+    fn do_chores(&self, looks: usize) {
         if context::is_inside(self.key) {
             return;
         }
@@ -151,12 +169,14 @@ impl Engine {
         while let Some(letter) = self.evicted_letters.pop() {
             drop_quietly(letter);
         }
-        self.grace.sweep();
+        self.grace.sweep(looks);
     }
 
-    /// Waits for nothing: whether a publish that began before the bus was closed is in progress.
-    pub(crate) fn is_publishing(&self) -> bool {
-        self.shards().iter().any(|shard| shard.pinned().is_some())
+    /// The publishes in progress, once the bus is closed: later ones are refused.
+    pub(crate) fn publishes_in_progress(&self) -> HeldPins {
+        // Ordering: see `Shard::pin`. Who pins after this sees the bus closed.
+        heavy_fence();
+        HeldPins::now(&self.shards())
     }
 
     #[cold]
@@ -181,15 +201,5 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.slots.clear(self.key);
-    }
-}
-
-/// Drops what belongs to somebody else: a panic in its destructor is reported, not passed on.
-#[inline]
-pub(super) fn drop_quietly<T>(value: Arc<T>) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        // Its destructor may panic as well.
-        std::mem::forget(panic);
-        tracing::error!("a payload's destructor panicked");
     }
 }

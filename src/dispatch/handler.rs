@@ -12,6 +12,10 @@ use std::sync::Arc;
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// What a handler returns: `()`, or a `Result` whose error converts into a [`BoxError`].
+#[diagnostic::on_unimplemented(
+    message = "a handler returns `()` or a `Result`, not `{Self}`",
+    note = "the error of the `Result` must convert into `Box<dyn Error + Send + Sync>`"
+)]
 pub trait HandlerOutcome {
     /// `Ok`, or why the delivery failed.
     ///

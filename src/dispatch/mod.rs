@@ -3,7 +3,8 @@
 //! In reading order:
 //! - [`handler`]: what a subscriber hands in; [`subscriber`]: a subscription without its closures;
 //! - [`slots`]: where handlers sit, and how they are taken apart while others look;
-//! - [`table`]: the snapshot, from event to route; [`names`]: its bounded memory for names of one's own;
+//! - [`table`]: the snapshot, from event to route; [`names`]: its bounded memory for names of one's own, and
+//!   [`routes`], what names share of them;
 //! - [`shard`] and [`local`]: what each publishing thread writes, and keeps at hand;
 //! - [`deliver`]: one event along its route; [`dead_letter`]: what could not be delivered;
 //! - [`engine`]: the state of all that, and its upkeep; [`publish`]: the path that runs through it.
@@ -15,6 +16,7 @@ pub(crate) mod handler;
 pub(crate) mod local;
 pub(crate) mod names;
 pub(crate) mod publish;
+pub(crate) mod routes;
 pub(crate) mod shard;
 pub(crate) mod slots;
 pub(crate) mod subscriber;

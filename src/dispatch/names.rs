@@ -6,9 +6,12 @@
 //! It cannot be flooded. In a full set each newcomer takes one point from the way with the fewest points (its
 //! publications less what it lost so far), and replaces it only when none are left. Names made up once each
 //! can therefore only push each other out, through a single way of a set, while names in use keep theirs. A
-//! name that is not remembered is matched again each time; nothing else changes for it.
+//! name that is not remembered is matched again each time; nothing else changes for it. What names hold of routes
+//! is shared and bounded as well: see `routes`.
 
-use super::table::{Route, Table};
+use super::routes::{SharedRoute, SharedRoutes};
+use super::slots::Entry;
+use super::table::Table;
 use crate::ids::EventName;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use arc_swap::{ArcSwapOption, Guard};
@@ -29,7 +32,8 @@ const PAGES: usize = 64;
 #[derive(Clone)]
 pub(crate) struct Known {
     name: EventName,
-    route: Route,
+    route: Arc<SharedRoute>,
+    /// Of the table that the route is from; 0 for none.
     version: u64,
     points: Arc<Points>,
 }
@@ -37,9 +41,9 @@ pub(crate) struct Known {
 impl Known {
     /// Who hears it; counts one publication.
     #[inline]
-    pub(crate) fn counted_route(&self) -> &Route {
+    pub(crate) fn counted_route(&self) -> &[Entry] {
         self.points.published.fetch_add(1, Ordering::Relaxed);
-        &self.route
+        self.route.entries()
     }
 }
 
@@ -70,6 +74,9 @@ type Page = Box<[Set]>;
 
 pub(crate) struct Names {
     pages: Box<[OnceLock<Page>]>,
+    routes: SharedRoutes,
+    /// The version of the table for which old routes were last let go.
+    shed_for: AtomicU64,
     hasher: RandomState,
     remembered: AtomicUsize,
     /// Publications of names that are not, or no longer, remembered.
@@ -80,6 +87,8 @@ impl Names {
     pub(crate) fn new() -> Self {
         Names {
             pages: (0..PAGES).map(|_| OnceLock::new()).collect(),
+            routes: SharedRoutes::new(),
+            shed_for: AtomicU64::new(0),
             hasher: RandomState::default(),
             remembered: AtomicUsize::new(0),
             forgotten: AtomicU64::new(0),
@@ -96,11 +105,11 @@ impl Names {
     ) -> Guard<Option<Arc<Known>>> {
         let tag = self.hasher.hash_one(name.as_str()).max(1);
         let set = self.set(tag);
-        if let Some(way) = set.0.iter().find(|way| way.tag.load(Ordering::Acquire) == tag) {
+        for way in set.0.iter().filter(|way| way.tag.load(Ordering::Acquire) == tag) {
             let known = way.known.load();
             match known.as_ref().filter(|known| known.name == *name) {
                 Some(current) if current.version == table.version => return known,
-                Some(stale) => return Guard::from_inner(Some(refresh(way, stale, table, hits))),
+                Some(stale) => return Guard::from_inner(Some(self.refresh(way, stale, table, hits))),
                 None => {}
             }
         }
@@ -115,12 +124,12 @@ impl Names {
 
     #[cold]
     fn learn(&self, set: &Set, tag: u64, name: &EventName, table: &Table, hits: &mut Vec<u32>) -> Arc<Known> {
-        let fresh = Arc::new(Known {
-            name: name.clone(),
-            route: table.route_of(name.as_str(), hits),
-            version: table.version,
-            points: Arc::default(),
-        });
+        let (route, has_room) = self.route_of(name, table, hits);
+        let fresh =
+            Arc::new(Known { name: name.clone(), route, version: table.version, points: Arc::default() });
+        if !has_room {
+            return self.forget(&fresh);
+        }
         for way in &set.0 {
             let held = way.known.load_full().or_else(|| way.fill(None, tag, &fresh));
             match held {
@@ -152,8 +161,54 @@ impl Names {
                 }
             }
         }
+        self.forget(fresh)
+    }
+
+    fn forget(&self, fresh: &Arc<Known>) -> Arc<Known> {
         self.forgotten.fetch_add(1, Ordering::Relaxed);
         Arc::clone(fresh)
+    }
+
+    /// Matches a remembered name against a newer table.
+    #[cold]
+    fn refresh(&self, way: &Way, stale: &Arc<Known>, table: &Table, hits: &mut Vec<u32>) -> Arc<Known> {
+        let (route, has_room) = self.route_of(&stale.name, table, hits);
+        let fresh = Arc::new(Known { route, version: table.version, ..Known::clone(stale) });
+        // A reader that still holds an older table must not undo what a newer one learned.
+        if stale.version < table.version {
+            let next = if has_room { Arc::clone(&fresh) } else { self.unrouted(stale) };
+            way.known.compare_and_swap(stale, Some(next));
+        }
+        fresh
+    }
+
+    /// The route of a name under `table`, and whether there is room to remember it.
+    fn route_of(&self, name: &EventName, table: &Table, hits: &mut Vec<u32>) -> (Arc<SharedRoute>, bool) {
+        let entries = table.route_of(name.as_str(), hits);
+        let shared = self.routes.share(Arc::clone(&entries));
+        if shared.1 || self.shed_for.swap(table.version, Ordering::Relaxed) == table.version {
+            return shared;
+        }
+        drop(shared);
+        self.shed(table.version);
+        self.routes.share(entries)
+    }
+
+    /// Lets go of all routes that are of older tables. Their names stay, with their points.
+    fn shed(&self, version: u64) {
+        self.routes.forget_recent();
+        let sets = self.pages.iter().filter_map(OnceLock::get).flatten();
+        for way in sets.flat_map(|set| &set.0) {
+            if let Some(stale) = way.known.load_full().filter(|known| known.version < version) {
+                way.known.compare_and_swap(&stale, Some(self.unrouted(&stale)));
+            }
+        }
+    }
+
+    /// The same name without a route, to be matched when it is next published.
+    fn unrouted(&self, known: &Known) -> Arc<Known> {
+        let (route, _) = self.routes.share(Arc::new([]));
+        Arc::new(Known { route, version: 0, ..known.clone() })
     }
 
     /// How many names are remembered.
@@ -198,22 +253,6 @@ impl Way {
         self.tag.store(tag, Ordering::Release);
         Arc::new(Known { points: Arc::clone(&held.points), ..Known::clone(fresh) })
     }
-}
-
-/// Matches a remembered name against a newer table.
-#[cold]
-fn refresh(way: &Way, stale: &Arc<Known>, table: &Table, hits: &mut Vec<u32>) -> Arc<Known> {
-    let fresh = Arc::new(Known {
-        name: stale.name.clone(),
-        route: table.route_of(stale.name.as_str(), hits),
-        version: table.version,
-        points: Arc::clone(&stale.points),
-    });
-    // A reader that still holds an older table must not undo what a newer one learned.
-    if stale.version < table.version {
-        way.known.compare_and_swap(stale, Some(Arc::clone(&fresh)));
-    }
-    fresh
 }
 
 #[cfg(test)]

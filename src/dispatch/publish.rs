@@ -8,12 +8,13 @@
 
 use super::dead_letter::DeadLetter;
 use super::deliver::{Ending, Turn};
-use super::engine::{Engine, History, drop_quietly};
+use super::engine::{Engine, History};
 use super::local::{self, Local, Scratch, View};
 use super::shard::{Pin, Shard};
 use super::slots::Entry;
 use crate::context::{self, Frame};
 use crate::event::{Event, EventPublishError, EventType, PublishErrorKind};
+use crate::quiet::drop_quietly;
 use crate::ring::Spare;
 use crate::sync::Ordering;
 use std::sync::Arc;
@@ -30,7 +31,11 @@ impl Engine {
         let outcome = {
             let Local { shard, view, scratch, .. } = &mut *local;
             let pin = shard.pin();
-            self.publish_pinned(event, depth, shard, view, scratch, &pin)
+            let outcome = self.publish_pinned(event, depth, shard, view, scratch, &pin);
+            drop(pin);
+            // Ordering: "unpin, then look for chores" here; "leave a chore, then look at the pins" in `Grace::begin`.
+            shard.light_fence();
+            outcome
         };
         local::put_back(local);
         self.after_pin();
@@ -50,7 +55,7 @@ impl Engine {
         };
         local::put_back(local);
         self.after_pin();
-        outcomes.into_iter().map(|outcome| outcome.map(Passed::leave)).collect()
+        outcomes.into_iter().map(|outcome| outcome.map(Passed::leave_quietly)).collect()
     }
 
     /// The event with what the surroundings say of its correlation and causation, and how many publishes are in
@@ -184,6 +189,9 @@ impl Engine {
             let Local { shard, view, .. } = &mut *local;
             let pin = shard.pin();
             self.look_again(view, shard);
+            if !view.table.is_open {
+                return Redelivered::Closed;
+            }
             let (event, sequence) = (letter.event(), letter.sequence().unwrap_or(0));
             let turn = Turn { engine: self, pin: &pin, turns: &view.turns, event, sequence };
             self.frame(event, depth).enter(|| turn.redeliver(entry))
@@ -207,6 +215,13 @@ struct Passed {
 }
 
 impl Passed {
+    /// One of many: two destructors that panic must not meet.
+    fn leave_quietly(self) -> u64 {
+        drop_quietly(self.event);
+        drop_quietly(self.evicted);
+        self.sequence
+    }
+
     #[inline]
     fn leave(self) -> u64 {
         // The caller's own event may panic on the caller; another publisher's may not.
@@ -224,4 +239,6 @@ pub(crate) enum Redelivered {
     FailedAgain(DeadLetter),
     Gone,
     TooDeep,
+    /// The bus is shut down.
+    Closed,
 }

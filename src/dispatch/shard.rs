@@ -154,3 +154,20 @@ impl Drop for Pin<'_> {
         self.shard.pin.store(self.entered.wrapping_add(1), Ordering::Release);
     }
 }
+
+/// The pins that were held at one moment, on all shards.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldPins(Arc<[(Arc<Shard>, u64)]>);
+
+impl HeldPins {
+    /// The pins held now. A heavy fence comes before, so that who pins after it sees what is to be waited for.
+    pub(crate) fn now(shards: &[Arc<Shard>]) -> Self {
+        let held = |shard: &Arc<Shard>| shard.pinned().map(|pin| (Arc::clone(shard), pin));
+        HeldPins(shards.iter().filter_map(held).collect())
+    }
+
+    /// Whether all of them have been dropped since; later ones do not count.
+    pub(crate) fn are_over(&self) -> bool {
+        self.0.iter().all(|(shard, pin)| shard.pinned() != Some(*pin))
+    }
+}

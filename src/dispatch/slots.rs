@@ -11,7 +11,9 @@
 #![allow(unsafe_code)] // Handlers sit behind atomic pointers; every block carries its proof.
 
 use super::handler::Handler;
-use super::shard::{Pin, Shard};
+use super::shard::{HeldPins, Pin, Shard};
+use crate::context::within_bus;
+use crate::quiet::{log, panics};
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering, fence, heavy_fence};
 use crossbeam_queue::SegQueue;
 use std::ptr::{self, NonNull};
@@ -146,14 +148,7 @@ unsafe impl Send for Taken {}
 struct Waiting {
     taken: Taken,
     /// The pins that may still lend the handler, by the value they had.
-    pins: Vec<(Arc<Shard>, u64)>,
-}
-
-impl Waiting {
-    fn is_over(&mut self) -> bool {
-        self.pins.retain(|(shard, pin)| shard.pinned() == Some(*pin));
-        self.pins.is_empty()
-    }
+    pins: HeldPins,
 }
 
 /// The waiting room of taken handlers.
@@ -195,32 +190,37 @@ impl Grace {
         // Ordering: see `Shard::pin`. Whoever pins after this finds the slot empty, a shard that is not listed yet
         // included; and whoever unpins after this finds `is_busy`.
         heavy_fence();
-        let pins =
-            shards().iter().filter_map(|shard| shard.pinned().map(|pin| (Arc::clone(shard), pin))).collect();
+        let pins = HeldPins::now(&shards());
         self.waiting.push(Waiting { taken, pins });
     }
 
-    /// Takes apart what nobody can be looking at any more. Runs destructors: not under a lock or a pin.
+    /// Takes apart what nobody can be looking at any more; gives up after `looks` at some that are not over. Runs
+    /// destructors: not under a lock or a pin.
     #[cold]
-    pub(crate) fn sweep(&self) {
+    pub(crate) fn sweep(&self, looks: usize) {
         // Ordering: of "push, then look at the pins" in one thread and "unpin, then look at the queue" in another,
         // one sees the other: each passes this fence in between.
         fence(Ordering::SeqCst);
         // A destructor may unsubscribe others, so it goes on while there is progress.
-        while self.sweep_once() {}
+        while self.sweep_once(looks) {}
     }
 
-    fn sweep_once(&self) -> bool {
+    fn sweep_once(&self, looks: usize) -> bool {
         let mut any = false;
+        let mut in_vain = 0;
         for _ in 0..self.waiting.len() {
-            let Some(mut waiting) = self.waiting.pop() else { break };
-            if !waiting.is_over() {
+            let Some(waiting) = self.waiting.pop() else { break };
+            if !waiting.pins.are_over() {
                 let pins = waiting.pins.clone();
                 self.waiting.push(waiting);
                 // While it was out of the queue, those who unpinned did not find it: look once more. Who unpins
                 // later finds it.
                 fence(Ordering::SeqCst);
-                any |= pins.iter().all(|(shard, pin)| shard.pinned() != Some(*pin));
+                any |= pins.are_over();
+                in_vain += 1;
+                if in_vain == looks {
+                    break;
+                }
                 continue;
             }
             let Taken { handler, slot } = waiting.taken;
@@ -242,13 +242,10 @@ impl Grace {
 /// Drops a handler and its captures, which is user code of bus `key`.
 fn take_apart(handler: Box<Handler>, key: u64) {
     let subscriber = Arc::clone(&handler.subscriber);
-    let dropped = crate::context::within_bus(key, || {
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(handler)))
-    });
-    if let Err(panic) = dropped {
-        // Its destructor may panic as well.
-        std::mem::forget(panic);
-        tracing::error!(subscriber_id = subscriber.id(), "a destructor of a handler's captures panicked");
+    if within_bus(key, || panics(|| drop(handler))) {
+        log(|| {
+            tracing::error!(subscriber_id = subscriber.id(), "a destructor of a handler's captures panicked");
+        });
     }
 }
 

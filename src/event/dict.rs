@@ -14,7 +14,8 @@ use crate::{
 impl Event {
     /// The event as a dictionary, with the fields of its JSON form.
     ///
-    /// The timestamp is a number when a `f64` names it exactly, otherwise its decimal as a string.
+    /// The timestamp is a number when a `f64` names it exactly, as it does every whole microsecond of our time; otherwise
+    /// its decimal as a string, which only [`Event::from_dict`] reads: on the wire a timestamp is a number.
     ///
     /// # Errors
     /// A payload that is a Rust value and cannot become JSON.

@@ -3,6 +3,7 @@
 //! One table below drives the variants, the wire names, the domains and the dense index that routes standard events
 //! through an array. A standard name and the variant are the same thing: parsing never makes a `Named` of it.
 
+use serde::{Serialize, Serializer};
 use std::{fmt, hash::Hash, str::FromStr};
 
 use super::Domain;
@@ -219,6 +220,12 @@ const fn same(left: &[u8], right: &[u8]) -> bool {
         at += 1;
     }
     at == left.len() && at == right.len()
+}
+
+impl Serialize for EventType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 impl fmt::Display for EventType {

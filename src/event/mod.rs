@@ -3,6 +3,16 @@
 //! Events are made once and then only read: they are shared between handlers, history and streams. Names and ids are
 //! checked when an event is made and the payload's JSON is checked when it is given, so an event that exists can be
 //! sent and read back. The sequence number is not here: it belongs to the publication.
+//!
+//! In reading order:
+//! - `kind`: the 53 standard types, and names of one's own; `domain`: their grouping; `priority`: the seven names;
+//! - `builder`: making an event; `create` and `lifecycle`: ready-made ones; `metadata`: what is said beside the payload;
+//! - `payload`: what an event carries, as text, tree or Rust value: `typed` (Rust values), `checked` (the serializer that
+//!   refuses what JSON cannot hold), `tree` (from text to tree), `error`; `shared`: one text with two owners;
+//! - `scan`: which JSON texts are accepted: `string` (escapes), `refusal` (why and where one is refused);
+//! - `read` and `json`: events from JSON text and to it; `dict`: as JSON objects; `cloudevents`: under the names of
+//!   CloudEvents 1.0;
+//! - `error`, `parse_error`, `validation_error`: why an event was not published, is none, or does not fit its schema.
 
 mod builder;
 mod domain;
@@ -53,7 +63,7 @@ pub use self::{
     validation_error::{EventValidationError, SchemaFailure},
 };
 #[cfg(feature = "schema")]
-pub(crate) use self::{kind::STANDARD_COUNT, validation_error::FAILURES_MAX};
+pub(crate) use self::{kind::STANDARD_COUNT, payload::tree::dismantle, validation_error::FAILURES_MAX};
 use crate::{
     clock::Timestamp,
     ids::{CorrelationId, EventId, InvalidText, Source},

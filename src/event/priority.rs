@@ -3,6 +3,7 @@
 //! Seven names without an order: `monitoring` is last in the queue yet not the least important, so `<` would mislead.
 //! The queues have bands instead.
 
+use serde::{Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
 use thiserror::Error;
@@ -61,6 +62,12 @@ impl EventPriority {
             2 => Some(EventPriority::Critical),
             _ => None,
         }
+    }
+}
+
+impl Serialize for EventPriority {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

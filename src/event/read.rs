@@ -257,11 +257,8 @@ impl Reader<'_> {
 
     fn timestamp(&self, field: Option<RawField<'_>>) -> Result<Option<Timestamp>, EventParseError> {
         let Some(field) = field.filter(|field| !field.is_null()) else { return Ok(None) };
-        let parsed = match field.string() {
-            Some(text) => Timestamp::parse_seconds(&text),
-            None => Timestamp::parse_seconds(field.text),
-        };
-        match parsed {
+        // A string in quotes is no number, whatever it holds; only a dictionary, whose numbers are `f64`, has such.
+        match Timestamp::parse_seconds(field.text) {
             Ok(timestamp) => Ok(Some(timestamp)),
             Err(InvalidTimestamp::NotANumber) => {
                 Err(self.wrong_type("timestamp", "a number of seconds since the epoch", field))

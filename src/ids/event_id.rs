@@ -1,5 +1,6 @@
 //! The identity of one event.
 
+use serde::{Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
 use smol_str::SmolStr;
@@ -72,6 +73,12 @@ from_texts!(EventId, EventId::parse);
 impl From<Uuid> for EventId {
     fn from(uuid: Uuid) -> Self {
         Self(Id::Uuid(uuid))
+    }
+}
+
+impl Serialize for EventId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -39,7 +39,7 @@ def name(rng):
 def native(rng, number):
     event = {"event_type": name(rng), "source": rng.choice(["ci", "日本", "a b"]), "event_id": f"id-{number}"}
     optional = {
-        "timestamp": rng.choice([None, 0, 1763810000, 1763810000.25, "1763810000.125"]),
+        "timestamp": rng.choice([None, 0, 1763810000, 1763810000.25, -2.5e9]),
         "correlation_id": rng.choice([None, "corr", "ü"]),
         "causation_id": rng.choice([None, "cause"]),
         "data": value(rng),
@@ -77,6 +77,7 @@ def bad(rng, number):
         b'{"event_type":"a","source":"s","priority":"urgent"}',
         b'{"event_type":"a","source":"s","metadata":[]}',
         b'{"event_type":"a","source":"s","timestamp":"soon"}',
+        b'{"event_type":"a","source":"s","timestamp":"1763810000.125"}',
         (event % ("", "1")).encode(), (event % ("x" * 257, "1")).encode(), (event % ("a\\u0000", "1")).encode(),
         (event % ("a", "NaN")).encode(), (event % ("a", "1e999")).encode(), (event % ("a", '"\\ud800"')).encode(),
         (event % ("a", "[" * 128 + "]" * 128)).encode(), (event % ("a", "01")).encode(),

@@ -7,7 +7,7 @@ use crate::signals::DRAIN_LIMIT;
 use crate::stream::{Stream, Streamed};
 use crate::summary::{Summary, pace};
 use crate::text::printable;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use codomyrmex_events::{Event, EventBus, Subscription, Validation};
 use std::collections::HashSet;
@@ -36,7 +36,7 @@ pub(crate) struct Dispatch {
     file: PathBuf,
 
     /// Subscribe to the event types that match GLOB (*, ?, [seq], [!seq], on the whole name); repeatable
-    #[arg(long = "on", value_name = "GLOB")]
+    #[arg(long = "on", value_name = "GLOB", allow_hyphen_values = true)]
     on: Vec<String>,
 
     /// Which events have to fit the schema of their type
@@ -116,8 +116,11 @@ impl Dispatch {
         let source = Source::open(&self.file)?;
         let letters = self.dead_letters.as_deref().map(|path| Letters::create(path, &source)).transpose()?;
         let prints = !self.quiet && !subscriptions.is_empty();
+        if prints && source.is_stdout() {
+            bail!("{}: the input is also the output, and would grow for ever", source.name);
+        }
         let idle = Arc::clone(&output);
-        let stream = Stream::start(source, letters, prints, move || idle.flush())?;
+        let stream = Stream::start(source, letters, prints, move || idle.flushed())?;
         let streamed = stream.run(
             || output.is_lost(),
             |text| {

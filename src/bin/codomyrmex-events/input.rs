@@ -11,6 +11,7 @@ use anyhow::Context;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
 use std::thread;
@@ -42,6 +43,17 @@ impl Source {
         }
         Ok(Source { name, metadata, file })
     }
+
+    /// Whether what is printed would be read again.
+    pub(crate) fn is_stdout(&self) -> bool {
+        let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+        stdout.and_then(|stdout| stdout.metadata()).is_ok_and(|stdout| is_same_file(&self.metadata, &stdout))
+    }
+}
+
+/// Whether both are one regular file.
+pub(crate) fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
+    one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 fn standard_input() -> io::Result<File> {
@@ -63,15 +75,16 @@ pub(crate) struct Input {
     used: SyncSender<Chunk>,
     caught: Caught,
     progress: Progress,
-    on_idle: Box<dyn FnMut()>,
+    on_idle: Box<dyn FnMut() -> bool>,
 }
 
 impl Input {
-    /// Begins to read. `on_idle` is called whenever there is nothing to read yet: time to flush.
+    /// Begins to read. `on_idle` is called whenever there is nothing to read yet: time to flush; and says whether to
+    /// go on.
     pub(crate) fn start(
         source: Source,
         progress: &Progress,
-        on_idle: impl FnMut() + 'static,
+        on_idle: impl FnMut() -> bool + 'static,
     ) -> anyhow::Result<(Input, Caught)> {
         let (sender, messages) = mpsc::sync_channel(CHUNKS_AHEAD);
         let (used, free) = mpsc::sync_channel(CHUNKS_AHEAD);
@@ -102,7 +115,9 @@ impl Chunks for Input {
             let message = match self.messages.try_recv() {
                 Ok(message) => Some(message),
                 Err(TryRecvError::Empty) => {
-                    (self.on_idle)();
+                    if !(self.on_idle)() {
+                        return Ok(Next::Stopped);
+                    }
                     self.wait()
                 }
                 Err(TryRecvError::Disconnected) => None,

@@ -24,7 +24,7 @@ use std::sync::Arc;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Match {
     /// A glob; repeatable
-    #[arg(long = "on", value_name = "GLOB", required = true)]
+    #[arg(long = "on", value_name = "GLOB", required = true, allow_hyphen_values = true)]
     on: Vec<String>,
 
     /// The names; - reads names from standard input, one a line
@@ -108,7 +108,7 @@ impl Matcher {
         let progress = Progress::start(&source, true);
         let mut reports = Reports::new(&source, &progress);
         let output = Arc::clone(&self.output);
-        let (input, caught) = Input::start(source, &progress, move || output.flush())?;
+        let (input, caught) = Input::start(source, &progress, move || output.flushed())?;
         let mut lines = Lines::new(input);
         while let Some((number, line)) = lines.next().context("-")? {
             match line {

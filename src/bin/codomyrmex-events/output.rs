@@ -69,6 +69,12 @@ impl Output {
         }
     }
 
+    /// Flushes, and says whether there is still anyone to write for.
+    pub(crate) fn flushed(&self) -> bool {
+        self.flush();
+        !self.is_lost()
+    }
+
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.get().is_some()
     }

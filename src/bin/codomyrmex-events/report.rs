@@ -1,6 +1,6 @@
 //! What is said about lines that were rejected: a line on standard error, and a letter in the dead-letters file.
 
-use crate::input::Source;
+use crate::input::{Source, is_same_file};
 use crate::lines::{LINE_BYTES_MAX, Line};
 use crate::progress::Progress;
 use crate::text::{REASON_BYTES_MAX, bounded, printable, push_printable};
@@ -12,7 +12,6 @@ use std::fmt::Write as _;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::str;
 
@@ -196,8 +195,4 @@ fn raw<'a>(line: &Line<'a>) -> Result<&'a str, &'a [u8]> {
 
 fn metadata_of(stream: impl AsFd) -> io::Result<Metadata> {
     File::from(stream.as_fd().try_clone_to_owned()?).metadata()
-}
-
-fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
-    one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino())
 }

@@ -35,12 +35,12 @@ pub(crate) struct Streamed {
 }
 
 impl Stream {
-    /// Begins to read. `on_idle` is called whenever there is nothing to read yet.
+    /// Begins to read. `on_idle` is called whenever there is nothing to read yet, and says whether to go on.
     pub(crate) fn start(
         source: Source,
         letters: Option<Letters>,
         prints: bool,
-        on_idle: impl FnMut() + 'static,
+        on_idle: impl FnMut() -> bool + 'static,
     ) -> anyhow::Result<Stream> {
         let name = source.name.clone();
         let progress = Progress::start(&source, prints);

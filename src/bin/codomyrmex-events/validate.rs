@@ -31,7 +31,7 @@ pub(crate) struct Validate {
     file: PathBuf,
 
     /// The JSON Schema of an event type, in place of the standard one if there is one; repeatable
-    #[arg(long = "schema", value_name = "TYPE=FILE")]
+    #[arg(long = "schema", value_name = "TYPE=FILE", allow_hyphen_values = true)]
     schemas: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ impl Validate {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let schemas = self.schemas()?;
         let source = Source::open(&self.file)?;
-        let stream = Stream::start(source, None, false, || {})?;
+        let stream = Stream::start(source, None, false, || true)?;
         let streamed =
             stream.run(|| false, |text| Ok(schemas.validate_event(&Event::from_json_slice(text)?)?));
         let (elapsed_s, events_per_s) = pace(streamed.accepted(), streamed.elapsed);

@@ -27,8 +27,24 @@ use crate::{
 /// }
 ///
 /// let event = Event::typed("cache", CacheCleared { entries: 7 }).build()?;
-/// assert_eq!(event.event_type(), &"cache.cleared");
+/// assert_eq!(event.event_type(), "cache.cleared");
 /// assert_eq!(event.payload_as::<CacheCleared>()?.entries, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// With a control character in the name the same does not compile:
+///
+/// ```compile_fail
+/// use codomyrmex_events::{Event, EventPayload};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct CacheCleared { entries: u64 }
+///
+/// impl EventPayload for CacheCleared {
+///     const EVENT_TYPE: &'static str = "cache\n.cleared";
+/// }
+///
+/// let event = Event::typed("cache", CacheCleared { entries: 7 }).build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait EventPayload: Serialize + DeserializeOwned + Send + Sync + 'static {

@@ -1,0 +1,113 @@
+//! What the compiler is to hold of the public types: which may be sent to another thread, shared with it, kept.
+//! A failure is one of compilation.
+
+use codomyrmex_events as events;
+use codomyrmex_events::{CorrelationId, Delivery, Event, EventBus, EventTypeInfo, Stats, Subscription};
+use std::error::Error;
+use std::fmt::{Debug, Display};
+use std::time::Duration;
+
+/// May be sent to any thread, shared with any, and kept as long as one likes.
+fn is_free<T: Send + Sync + 'static>() {}
+
+/// The same of a value that borrows.
+fn is_shared<T: Send + Sync>() {}
+
+/// Fit for `Box<dyn Error + Send + Sync>`, and so for `?` in anybody's function.
+fn is_error<T: Error + Debug + Display + Send + Sync + 'static>() {}
+
+#[test]
+fn handles_go_anywhere() {
+    is_free::<EventBus>();
+    is_free::<events::WeakEventBus>();
+    is_free::<events::EventBusBuilder>();
+    is_free::<Subscription>();
+    is_free::<events::ScopedSubscription>();
+    is_free::<events::EventMixin>();
+    is_free::<events::Pattern>();
+    is_free::<events::PatternSet>();
+    #[cfg(feature = "schema")]
+    is_free::<events::EventSchema>();
+}
+
+#[test]
+fn values_go_anywhere() {
+    is_free::<Event>();
+    is_free::<events::EventBuilder>();
+    is_free::<events::Payload>();
+    is_free::<events::EventType>();
+    is_free::<events::EventName>();
+    is_free::<events::EventPriority>();
+    is_free::<events::Domain>();
+    is_free::<events::EventId>();
+    is_free::<events::Source>();
+    is_free::<CorrelationId>();
+    is_free::<events::Timestamp>();
+    is_free::<events::AlertLevel>();
+    is_free::<events::MetricType>();
+    is_free::<events::MetricValue>();
+    is_free::<events::Published>();
+    is_free::<events::ShutdownReport>();
+    is_free::<events::Recorded>();
+    is_free::<events::DeadLetter>();
+    is_free::<events::DeadLetterKind>();
+    is_free::<Stats>();
+    is_free::<events::SubscriberStats>();
+    is_free::<events::DeliveryStats>();
+    is_free::<events::HistoryStats>();
+    is_free::<EventTypeInfo>();
+    #[cfg(feature = "schema")]
+    is_free::<events::Validation>();
+}
+
+#[test]
+fn views_may_be_shared_with_scoped_threads() {
+    is_shared::<events::EventHistory<'_>>();
+    is_shared::<events::HistoryQuery<'_>>();
+    is_shared::<events::DeadLetterQueue<'_>>();
+    is_shared::<Delivery<'_>>();
+    is_shared::<events::TypedDelivery<'_, String>>();
+    is_shared::<events::TypedPayload<'_, String>>();
+}
+
+#[test]
+fn errors_pass_through_everybodys_functions() {
+    is_error::<events::EventError>();
+    is_error::<events::EventPublishError>();
+    is_error::<events::EventSubscriptionError>();
+    is_error::<events::EventHandlerError>();
+    is_error::<events::EventDeliveryError>();
+    is_error::<events::EventValidationError>();
+    is_error::<events::EventParseError>();
+    is_error::<events::PayloadError>();
+    is_error::<events::PatternError>();
+    is_error::<events::ConfigError>();
+    is_error::<events::InvalidText>();
+    is_error::<events::InvalidTimestamp>();
+    is_error::<events::UnknownPriority>();
+    is_error::<events::AlreadySet>();
+    is_error::<events::StillRunning>();
+    is_error::<events::SubscriptionErrorKind>();
+    #[cfg(feature = "schema")]
+    is_error::<events::EventSchemaError>();
+    is_free::<events::PublishErrorKind>();
+    is_free::<events::SchemaFailure>();
+    is_free::<events::TextRule>();
+    #[cfg(feature = "schema")]
+    is_free::<events::SchemaFault>();
+}
+
+#[test]
+fn futures_may_be_sent() {
+    fn is_sent<F: Future + Send>(future: F) -> F {
+        future
+    }
+    let bus = EventBus::new();
+    let subscription = bus.subscribe("*").handler(|_| ()).expect("valid");
+    let event = Event::builder("a.b", "test").build().expect("valid");
+    // None is polled, and so none does anything.
+    drop(is_sent(bus.publish_async(event.clone())));
+    drop(is_sent(events::publish_event_async(event)));
+    drop(is_sent(subscription.unsubscribe_and_wait_async(Duration::ZERO)));
+    assert_eq!((bus.history().len(), bus.get_stats().subscribers_count), (0, 1));
+}
