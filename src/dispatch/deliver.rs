@@ -59,11 +59,10 @@ impl Turn<'_> {
         let wanted = handler.filter.as_ref().is_none_or(|filter| {
             catch_unwind(AssertUnwindSafe(|| filter(self.event))).unwrap_or_else(|panic| {
                 let chain = told(Failure::Panicked(panic));
-                tracing::warn!(
-                    subscriber_id = subscriber.id(),
-                    error = chain[0],
-                    "a filter panicked: no match"
-                );
+                let error = chain.first().map_or("", String::as_str);
+                log(|| {
+                    tracing::warn!(subscriber_id = subscriber.id(), error, "a filter panicked: no match");
+                });
                 false
             })
         });

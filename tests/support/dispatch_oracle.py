@@ -167,11 +167,8 @@ def read(line):
         if key in event:
             named(event[key])
     if "timestamp" in event:
-        check(isinstance(event["timestamp"], (int, float, str)))
-        try:
-            event["timestamp"] = float(event["timestamp"])
-        except ValueError as error:
-            raise Bad from error
+        check(type(event["timestamp"]) in (int, float))
+        event["timestamp"] = float(event["timestamp"])
     if "metadata" in event:
         check(isinstance(event["metadata"], dict))
         if not event["metadata"]:
