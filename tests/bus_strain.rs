@@ -188,7 +188,7 @@ fn a_bus_that_is_shut_down_redrives_nothing() {
     let letter = bus.dead_letter_queue().letters()[0].id();
     match bus.dead_letter_queue().redrive(letter) {
         Err(EventDeliveryError::Refused(refusal)) => {
-            assert!(matches!(refusal.kind(), PublishErrorKind::Closed))
+            assert!(matches!(refusal.kind(), PublishErrorKind::Closed));
         }
         other => panic!("{other:?}"),
     }
