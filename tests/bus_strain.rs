@@ -1,5 +1,5 @@
-//! A bus under strain that is none of its making: logs and destructors that panic, a handler that never returns, names
-//! made up by strangers while thousands listen, monitors that never stop asking.
+//! A bus under strain that is none of its making: logs and destructors that panic, a handler that never returns,
+//! monitors that never stop asking.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -121,28 +121,6 @@ fn the_figures_of_the_history_fit_at_every_moment() {
         }
         is_over.store(true, SeqCst);
     });
-}
-
-#[test]
-fn routes_of_made_up_names_take_bounded_memory() {
-    let bus = EventBus::builder().history(0).build().unwrap();
-    let subscriptions: Vec<_> = (0..500).map(|_| bus.subscribe("*").handler(|_| ()).unwrap()).collect();
-    let before = resident_kib();
-    for n in 0..20_000 {
-        bus.publish(event(&format!("made.up.{n}"))).unwrap();
-    }
-    // A route of one's own for each name would be 20,000 x 500 x 24 bytes = 240 MB.
-    let grown = resident_kib().saturating_sub(before);
-    assert!(grown < 64 << 10, "{grown} KiB");
-    assert_eq!(bus.get_stats().deliveries.succeeded, 20_000 * 500);
-    drop(subscriptions);
-}
-
-/// What the process holds, in KiB, as Linux tells; 0 elsewhere.
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse().ok()).unwrap_or(0)
 }
 
 #[test]
