@@ -97,6 +97,12 @@ fn destructors_that_panic_stay_with_their_owners() {
         assert_eq!(bus.get_stats().completed, 5);
         drop(bus);
     }
+    // What makes room in the history is another publisher's: its panic is not passed on.
+    let bus = EventBus::builder().history(1).build().unwrap();
+    bus.publish_batch(bombs(1));
+    let own = Event::builder("a.b", "t").data(Payload::typed(PanicsWhenDropped)).build().unwrap();
+    bus.publish(own).unwrap();
+    drop(bus);
     let bus = EventBus::builder().history(0).dead_letters(2).build().unwrap();
     bus.subscribe("a.b").handler(|_| Err::<(), _>("no")).unwrap();
     bus.publish_batch(bombs(6));

@@ -27,18 +27,8 @@ impl Engine {
     #[inline]
     pub(crate) fn publish(&self, event: Arc<Event>) -> Result<u64, EventPublishError> {
         let (event, depth) = self.stamped(event)?;
-        let mut local = local::take(self);
-        let outcome = {
-            let Local { shard, view, scratch, .. } = &mut *local;
-            let pin = shard.pin();
-            let outcome = self.publish_pinned(event, depth, shard, view, scratch, &pin);
-            drop(pin);
-            // Ordering: "unpin, then look for chores" here; "leave a chore, then look at the pins" in `Grace::begin`.
-            shard.light_fence();
-            outcome
-        };
-        local::put_back(local);
-        self.after_pin();
+        let outcome = self
+            .pinned(|shard, view, scratch, pin| self.publish_pinned(event, depth, shard, view, scratch, pin));
         outcome.map(Passed::leave)
     }
 
@@ -46,16 +36,26 @@ impl Engine {
     pub(crate) fn publish_batch(&self, events: Vec<Arc<Event>>) -> Vec<Result<u64, EventPublishError>> {
         // Filling in may drop the last hold on an event, so it comes before the pin.
         let events: Vec<_> = events.into_iter().map(|event| self.stamped(event)).collect();
-        let mut local = local::take(self);
-        let outcomes: Vec<_> = {
-            let Local { shard, view, scratch, .. } = &mut *local;
-            let pin = shard.pin();
-            let mut publish = |(event, depth)| self.publish_pinned(event, depth, shard, view, scratch, &pin);
+        let outcomes: Vec<_> = self.pinned(|shard, view, scratch, pin| {
+            let mut publish = |(event, depth)| self.publish_pinned(event, depth, shard, view, scratch, pin);
             events.into_iter().map(|stamped| stamped.and_then(&mut publish)).collect()
-        };
+        });
+        outcomes.into_iter().map(|outcome| outcome.map(Passed::leave_quietly)).collect()
+    }
+
+    /// Runs `f` with this thread's part of the bus, under one pin; then does what had to wait for the pin.
+    #[inline]
+    fn pinned<R>(&self, f: impl FnOnce(&Shard, &mut View, &mut Scratch, &Pin<'_>) -> R) -> R {
+        let mut local = local::take(self);
+        let Local { shard, view, scratch, .. } = &mut *local;
+        let pin = shard.pin();
+        let result = f(shard, view, scratch, &pin);
+        drop(pin);
+        // Ordering: "unpin, then look for chores" here; "leave a chore, then look at the pins" in `Grace::begin`.
+        shard.light_fence();
         local::put_back(local);
         self.after_pin();
-        outcomes.into_iter().map(|outcome| outcome.map(Passed::leave_quietly)).collect()
+        result
     }
 
     /// The event with what the surroundings say of its correlation and causation, and how many publishes are in
@@ -184,20 +184,14 @@ impl Engine {
         if depth >= NESTED_PUBLISHES_MAX {
             return Redelivered::TooDeep;
         }
-        let mut local = local::take(self);
-        let ending = {
-            let Local { shard, view, .. } = &mut *local;
-            let pin = shard.pin();
+        let ending = self.pinned(|shard, view, _, pin| {
             self.look_again(view, shard);
-            if !view.table.is_open {
-                return Redelivered::Closed;
-            }
             let (event, sequence) = (letter.event(), letter.sequence().unwrap_or(0));
-            let turn = Turn { engine: self, pin: &pin, turns: &view.turns, event, sequence };
-            self.frame(event, depth).enter(|| turn.redeliver(entry))
-        };
-        local::put_back(local);
-        self.after_pin();
+            let turn = Turn { engine: self, pin, turns: &view.turns, event, sequence };
+            let redeliver = || self.frame(event, depth).enter(|| turn.redeliver(entry));
+            view.table.is_open.then(redeliver)
+        });
+        let Some(ending) = ending else { return Redelivered::Closed };
         match ending {
             Some(Ending::Succeeded) => Redelivered::Delivered,
             Some(Ending::Undelivered(again)) => Redelivered::FailedAgain(letter.clone().failed_again(again)),
@@ -224,11 +218,11 @@ impl Passed {
 
     #[inline]
     fn leave(self) -> u64 {
-        // The caller's own event may panic on the caller; another publisher's may not.
-        drop(self.event);
+        // The caller's own event may panic on the caller; another publisher's may not, and not meanwhile.
         if let Some(evicted) = self.evicted {
             drop_quietly(evicted);
         }
+        drop(self.event);
         self.sequence
     }
 }
