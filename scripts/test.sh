@@ -52,13 +52,16 @@ cargo fmt --all --check
 step "lints"
 cargo clippy --all-targets --all-features -- -D warnings
 
-for features in "" schema cloudevents cli; do
+for features in "" schema cloudevents queued cli; do
   step "feature alone: ${features:-none}"
   cargo clippy --no-default-features --features "$features" -- -D warnings
 done
 
 step "tests of the inline engine alone, without any feature"
 cargo test --no-default-features --lib --tests
+
+step "tests of queued dispatch alone"
+cargo test --no-default-features --features queued --test queued
 
 step "tests with all features, documentation tests last"
 cargo test --all-features

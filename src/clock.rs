@@ -5,6 +5,7 @@
 //! through a float. This file and its folder alone ask the operating system for the time.
 
 mod deadline;
+mod monotonic;
 mod rfc3339;
 mod seconds;
 
@@ -16,6 +17,7 @@ use std::{
 use thiserror::Error;
 
 pub(crate) use deadline::Deadline;
+pub(crate) use monotonic::{Clock, Moment};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 

@@ -10,6 +10,12 @@ pub const WORKERS_MAX: usize = 1_024;
 pub const HISTORY_MAX: usize = 1 << 24;
 /// How many letters a dead-letter queue may keep.
 pub const DEAD_LETTERS_MAX: usize = 1 << 20;
+/// How many lanes a queued bus may have.
+pub const LANES_MAX: usize = 1 << 16;
+/// How many events each band of a lane may hold.
+pub const LANE_ROOM_MAX: usize = 1 << 20;
+
+const LANES_PER_WORKER: usize = 4;
 
 const WORKERS: &str = "CODOMYRMEX_EVENT_WORKERS";
 const ASYNC: &str = "CODOMYRMEX_EVENT_ASYNC";
@@ -27,7 +33,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    fn new(setting: &str, value: impl fmt::Display, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(setting: &str, value: impl fmt::Display, reason: impl Into<String>) -> Self {
         ConfigError { setting: setting.to_owned(), value: value.to_string(), reason: reason.into() }
     }
 
@@ -54,6 +60,9 @@ impl ConfigError {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Asked {
     pub(crate) workers: Option<usize>,
+    pub(crate) queued: Option<bool>,
+    pub(crate) lanes: Option<usize>,
+    pub(crate) lane_room: Option<usize>,
     pub(crate) history: Option<usize>,
     pub(crate) dead_letters: Option<usize>,
 }
@@ -62,24 +71,39 @@ pub(crate) struct Asked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) workers: usize,
+    pub(crate) queued: bool,
+    pub(crate) lanes: usize,
+    /// Events in each band of each lane.
+    pub(crate) lane_room: usize,
     pub(crate) history: usize,
     pub(crate) dead_letters: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { workers: 4, history: 1_000, dead_letters: 100 }
+        let workers = 4;
+        Settings {
+            workers,
+            queued: false,
+            lanes: LANES_PER_WORKER * workers,
+            lane_room: 1_024,
+            history: 1_000,
+            dead_letters: 100,
+        }
     }
 }
 
 impl Asked {
     /// The documented variables of the environment that are set.
     pub(crate) fn from_env() -> Result<Self, ConfigError> {
-        variable(ASYNC, |text| match flag(text)? {
-            true => Err("this build has no queued dispatch".to_owned()),
-            false => Ok(()),
+        let queued = variable(ASYNC, |text| match flag(text)? {
+            true if !cfg!(feature = "queued") => Err("this build has no queued dispatch".to_owned()),
+            queued => Ok(queued),
         })?;
         Ok(Asked {
+            queued,
+            lanes: None,
+            lane_room: None,
             workers: variable(WORKERS, |text| number(text, 1, WORKERS_MAX))?,
             history: variable(HISTORY_LIMIT, |text| number(text, 0, HISTORY_MAX))?,
             dead_letters: variable(DLQ_MAX, |text| number(text, 0, DEAD_LETTERS_MAX))?,
@@ -90,6 +114,9 @@ impl Asked {
     pub(crate) fn or(self, other: Asked) -> Self {
         Asked {
             workers: self.workers.or(other.workers),
+            queued: self.queued.or(other.queued),
+            lanes: self.lanes.or(other.lanes),
+            lane_room: self.lane_room.or(other.lane_room),
             history: self.history.or(other.history),
             dead_letters: self.dead_letters.or(other.dead_letters),
         }
@@ -101,8 +128,13 @@ impl Asked {
             let value = asked.unwrap_or(default);
             in_range(value, least, most).map_err(|reason| ConfigError::new(setting, value, reason))
         };
+        let workers = checked("max_workers", self.workers, default.workers, 1, WORKERS_MAX)?;
+        let lanes = LANES_PER_WORKER * workers;
         Ok(Settings {
-            workers: checked("max_workers", self.workers, default.workers, 1, WORKERS_MAX)?,
+            workers,
+            queued: self.queued.unwrap_or(default.queued),
+            lanes: checked("lanes", self.lanes, lanes, 1, LANES_MAX)?,
+            lane_room: checked("lane_room", self.lane_room, default.lane_room, 1, LANE_ROOM_MAX)?,
             history: checked("history", self.history, default.history, 0, HISTORY_MAX)?,
             dead_letters: checked(
                 "dead_letters",

@@ -1,9 +1,11 @@
 //! Every error of the bus, and their union.
 
-use crate::bus::{AlreadySet, StillRunning};
+use crate::bus::{AlreadySet, FlushError, StillRunning};
 use crate::clock::InvalidTimestamp;
 use crate::config::ConfigError;
-use crate::event::{Event, EventParseError, EventPublishError, EventValidationError, PayloadError};
+use crate::event::{
+    Event, EventParseError, EventPublishError, EventQueueError, EventValidationError, PayloadError,
+};
 use crate::ids::InvalidText;
 use crate::matcher::PatternError;
 #[cfg(feature = "schema")]
@@ -154,6 +156,12 @@ pub enum EventError {
     /// A wait was over before what was waited for.
     #[error(transparent)]
     StillRunning(#[from] StillRunning),
+    /// A bounded queue had no room.
+    #[error(transparent)]
+    Queue(#[from] EventQueueError),
+    /// A wait for quiet that did not end in quiet.
+    #[error(transparent)]
+    Flush(#[from] FlushError),
     /// A payload does not satisfy its schema.
     #[error(transparent)]
     Validation(#[from] EventValidationError),

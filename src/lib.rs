@@ -17,8 +17,11 @@ mod sync;
 mod config;
 mod context;
 mod event;
+#[cfg(feature = "queued")]
+mod lanes;
 mod matcher;
 mod ring;
+mod timers;
 
 // What is done with an event.
 mod dispatch;
@@ -34,12 +37,15 @@ mod mixin;
 
 pub use bus::*;
 pub use clock::{InvalidTimestamp, Timestamp};
-pub use config::{ConfigError, DEAD_LETTERS_MAX, HISTORY_MAX, WORKERS_MAX};
+pub use config::{ConfigError, DEAD_LETTERS_MAX, HISTORY_MAX, LANE_ROOM_MAX, LANES_MAX, WORKERS_MAX};
 pub use context::correlation;
 pub use dispatch::dead_letter::{DeadLetter, DeadLetterKind};
-pub use dispatch::handler::{BoxError, Delivery, HandlerOutcome};
+pub use dispatch::handler::{BoxError, Delivery, HandlerOutcome, HandlerPanic};
 pub use dispatch::names::REMEMBERED_NAMES_MAX;
 pub use dispatch::publish::NESTED_PUBLISHES_MAX;
+#[cfg(feature = "queued")]
+pub use dispatch::queue::{Overflow, WaitStrategy};
+pub use dispatch::retry::{Backoff, WAITING_RETRIES_MAX};
 pub use error::*;
 pub use event::*;
 pub use ids::{CorrelationId, EventId, EventName, InvalidText, Source, TEXT_BYTES_MAX, TextRule};

@@ -25,8 +25,10 @@ fn limits(bus: &EventBus) -> String {
     for _ in 0..300 {
         bus.publish(Event::builder("fails", "test").build().expect("valid")).expect("open");
     }
+    bus.flush(std::time::Duration::from_secs(30)).expect("it gets quiet");
     failing.unsubscribe();
-    format!("history {} letters {}", bus.history().capacity(), bus.dead_letter_queue().len())
+    let queued = if bus.get_stats().async_enabled { " queued" } else { "" };
+    format!("history {} letters {}{queued}", bus.history().capacity(), bus.dead_letter_queue().len())
 }
 
 fn told(bus: Result<EventBus, ConfigError>) -> String {
@@ -49,6 +51,7 @@ fn answer(ask: &str) -> String {
         "builder" => told(EventBus::builder().build()),
         "from_env" => build(EventBus::builder().from_env()),
         "explicit, from_env" => build(explicit().from_env()),
+        "inline, from_env" => build(EventBus::builder().inline().from_env()),
         "from_env, explicit" => build(EventBus::builder().from_env().map(|builder| builder.history(7))),
         "try_get" => told(try_get_event_bus().cloned()),
         "get" => match catch_unwind(|| limits(get_event_bus())) {
@@ -153,14 +156,26 @@ fn what_does_not_parse_is_named_with_its_value() {
         (DLQ, "1048577"),
         (ASYNC, "maybe"),
         (ASYNC, ""),
-        // This build has no queued dispatch, and does not pretend to.
-        (ASYNC, "true"),
-        (ASYNC, "1"),
-        (ASYNC, "TRUE"),
     ];
     for (name, value) in rows {
         check("from_env", &[set(name, value)], &format!("{name} refuses {value:?}"));
     }
+    for value in ["true", "1", "TRUE"] {
+        // A build without queued dispatch does not pretend to have it.
+        let expected = match cfg!(feature = "queued") {
+            true => "history 1000 letters 100 queued".to_owned(),
+            false => format!("{ASYNC} refuses {value:?}"),
+        };
+        check("from_env", &[set(ASYNC, value)], &expected);
+    }
+    check(
+        "inline, from_env",
+        &[set(ASYNC, "true")],
+        match cfg!(feature = "queued") {
+            true => "history 1000 letters 100",
+            false => "CODOMYRMEX_EVENT_ASYNC refuses \"true\"",
+        },
+    );
     for ask in ["explicit, from_env", "try_get"] {
         check(ask, &[set(HISTORY, "many")], &format!("{HISTORY} refuses \"many\""));
     }

@@ -64,6 +64,34 @@ fn real_streams_are_counted_and_printed_as_python_does() {
 }
 
 #[test]
+fn queued_or_not_the_counts_are_the_same_and_each_key_keeps_its_order() {
+    let file = data("packages.ndjson");
+    let args =
+        |more: &[&'static str]| [&["dispatch", &file, "--on", "*", "--summary", "json"], more].concat();
+    let inline = run(&args(&[]), b"");
+    let key_of = |event: &Value, key: &str| event[key].as_str().unwrap_or("").to_owned();
+    let by_key = |ran: &command::Ran, key: &str| {
+        let mut heard: std::collections::BTreeMap<String, Vec<String>> = Default::default();
+        for line in ran.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let event: Value = serde_json::from_slice(line).unwrap();
+            if event.get("read").is_none() {
+                heard.entry(key_of(&event, key)).or_default().push(event.to_string());
+            }
+        }
+        heard
+    };
+    let keys = [("source", "source"), ("correlation", "correlation_id"), ("type", "event_type")];
+    for (key, field) in keys {
+        let queued = run(&args(&["--queued", "--workers", "3", "--order-key", key]), b"");
+        assert_eq!(queued.code, Some(0));
+        for count in ["read", "published", "rejected", "deliveries", "failures", "dead_letters"] {
+            assert_eq!(queued.last_json()[count], inline.last_json()[count], "{count}");
+        }
+        assert_eq!(by_key(&queued, field), by_key(&inline, field), "in the order of each {key}");
+    }
+}
+
+#[test]
 fn hostile_streams_are_counted_and_printed_as_python_does() {
     let scratch = Scratch::new();
     for seed in [1, 2, RandomState::new().hash_one(0)] {

@@ -240,8 +240,10 @@ mod environment_variables {
                 for _ in 0..150 {
                     bus.publish(Event::builder("a.b", "test").build().unwrap()).unwrap();
                 }
+                bus.flush(std::time::Duration::from_secs(30)).unwrap();
                 let (history, letters) = (bus.history().capacity(), bus.dead_letter_queue().len());
-                println!("told: history {history}, dead letters {letters}");
+                let queued = if bus.get_stats().async_enabled { ", queued" } else { "" };
+                println!("told: history {history}, dead letters {letters}{queued}");
             }
         }
     }
@@ -276,10 +278,11 @@ mod environment_variables {
             &[("CODOMYRMEX_EVENT_DLQ_MAX", "many")],
             "CODOMYRMEX_EVENT_DLQ_MAX=\"many\": must be a whole number from 0 to 1048576",
         );
-        check(
-            &[("CODOMYRMEX_EVENT_ASYNC", "true")],
-            "CODOMYRMEX_EVENT_ASYNC=\"true\": this build has no queued dispatch",
-        );
+        let queued = match cfg!(feature = "queued") {
+            true => "history 1000, dead letters 100, queued",
+            false => "CODOMYRMEX_EVENT_ASYNC=\"true\": this build has no queued dispatch",
+        };
+        check(&[("CODOMYRMEX_EVENT_ASYNC", "true")], queued);
     }
 }
 

@@ -1,9 +1,20 @@
 //! Building a bus that differs from the defaults.
 
-use super::EventBus;
+use super::{Bus, EventBus};
 use crate::config::{Asked, ConfigError};
+#[cfg(feature = "queued")]
+use crate::dispatch::{
+    engine::Owner,
+    queue::{OrderKey, Overflow, Queue, QueueSettings, WaitStrategy},
+    workers::Workers,
+};
+#[cfg(feature = "queued")]
+use crate::event::Event;
 #[cfg(feature = "schema")]
 use crate::schema::EventSchema;
+use std::fmt;
+#[cfg(feature = "queued")]
+use std::sync::{Arc, PoisonError};
 
 /// What `publish` validates. `emit_typed` always does.
 #[cfg(feature = "schema")]
@@ -21,15 +32,25 @@ pub enum Validation {
 
 /// Settings of a bus in the making. What is set here beats the environment (if [`from_env`](Self::from_env)
 /// was called), which beats the default.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[must_use = "call `build`"]
 pub struct EventBusBuilder {
     asked: Asked,
     environment: Asked,
+    #[cfg(feature = "queued")]
+    queue: QueueSettings,
+    #[cfg(feature = "queued")]
+    processors: Vec<usize>,
     #[cfg(feature = "schema")]
     schema: Option<EventSchema>,
     #[cfg(feature = "schema")]
     validation: Validation,
+}
+
+impl fmt::Debug for EventBusBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventBusBuilder").field("asked", &self.asked).finish_non_exhaustive()
+    }
 }
 
 impl EventBus {
@@ -53,6 +74,72 @@ impl EventBusBuilder {
     /// Threads of the worker pool, 1 to 1,024. Inline dispatch has no use for them. Default: 4.
     pub fn max_workers(mut self, workers: usize) -> Self {
         self.asked.workers = Some(workers);
+        self
+    }
+
+    /// Queues events for a pool of worker threads, instead of handling them on their publisher's thread. Events with one
+    /// order key and one band of priority are handled in the order published. Default: no.
+    #[cfg(feature = "queued")]
+    pub fn queued(mut self) -> Self {
+        self.asked.queued = Some(true);
+        self
+    }
+
+    /// Handles events on their publisher's thread, whatever the environment says.
+    pub fn inline(mut self) -> Self {
+        self.asked.queued = Some(false);
+        self
+    }
+
+    /// How many lanes a queued bus has, 1 to 65,536. Keys are hashed onto lanes; one worker at a time takes from a lane.
+    /// Default: 4 for each worker.
+    #[cfg(feature = "queued")]
+    pub fn lanes(mut self, lanes: usize) -> Self {
+        self.asked.lanes = Some(lanes);
+        self
+    }
+
+    /// How many events each band of each lane holds, 1 to 1,048,576; the room is taken when the bus is built. Default: 1,024.
+    #[cfg(feature = "queued")]
+    pub fn lane_room(mut self, events: usize) -> Self {
+        self.asked.lane_room = Some(events);
+        self
+    }
+
+    /// What becomes of an event for which there is no room. Default: its publisher waits for 5 s, then it is refused.
+    #[cfg(feature = "queued")]
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.queue.overflow = overflow;
+        self
+    }
+
+    /// Keeps a dead letter of each event that was discarded for want of room, or at the limit of a shutdown. Default: no.
+    #[cfg(feature = "queued")]
+    pub fn keep_dropped(mut self) -> Self {
+        self.queue.keeps_dropped = true;
+        self
+    }
+
+    /// Which events keep their order: those for which `key` gives the same number. It is asked on the publisher's
+    /// thread; if it panics, the key is 0. Default: the source.
+    #[cfg(feature = "queued")]
+    pub fn order_by(mut self, key: impl Fn(&Event) -> u64 + Send + Sync + 'static) -> Self {
+        self.queue.order = OrderKey::Function(Arc::new(key));
+        self
+    }
+
+    /// How workers wait for work. Default: parked.
+    #[cfg(feature = "queued")]
+    pub fn wait_strategy(mut self, strategy: WaitStrategy) -> Self {
+        self.queue.wait = strategy;
+        self
+    }
+
+    /// The processors that workers run on, in turn, by the system's numbers. Where that is not possible, a warning goes to
+    /// the log. Default: any.
+    #[cfg(feature = "queued")]
+    pub fn pin_workers(mut self, processors: impl IntoIterator<Item = usize>) -> Self {
+        self.processors = processors.into_iter().collect();
         self
     }
 
@@ -82,18 +169,32 @@ impl EventBusBuilder {
         self
     }
 
-    /// Builds the bus.
+    /// Builds the bus, and starts its workers if it is queued.
     ///
     /// # Errors
-    /// A setting that is out of range.
+    /// A setting that is out of range; threads that cannot be started.
     pub fn build(self) -> Result<EventBus, ConfigError> {
         let settings = self.asked.or(self.environment).settings()?;
-        Ok(EventBus::assemble(
+        #[cfg(feature = "queued")]
+        let queue = settings
+            .queued
+            .then(|| Queue::new(settings.workers, settings.lanes, settings.lane_room, self.queue));
+        let bus = Bus::assemble(
             settings,
+            #[cfg(feature = "queued")]
+            queue,
             #[cfg(feature = "schema")]
             self.schema,
             #[cfg(feature = "schema")]
             self.validation,
-        ))
+        );
+        #[cfg(feature = "queued")]
+        if settings.queued {
+            let owner: Arc<dyn Owner> = Arc::clone(&bus) as _;
+            let workers = Workers::start(&owner, settings.workers, &self.processors)
+                .map_err(|error| ConfigError::new("max_workers", settings.workers, error.to_string()))?;
+            *bus.workers.lock().unwrap_or_else(PoisonError::into_inner) = Some(workers);
+        }
+        Ok(EventBus::of(bus))
     }
 }

@@ -115,7 +115,8 @@ impl DeadLetterQueue<'_> {
         let letter = letter.ok_or(EventDeliveryError::NoSuchLetter { letter: id })?;
         match letter.kind() {
             DeadLetterKind::Handler => self.redeliver(letter),
-            DeadLetterKind::Schema => self.republish(letter),
+            DeadLetterKind::Schema => self.republish(letter, true),
+            DeadLetterKind::Dropped => self.republish(letter, false),
         }
     }
 
@@ -183,10 +184,14 @@ impl DeadLetterQueue<'_> {
 
     /// An event that its schema refuses again makes a letter of its own; refused for another reason, the old
     /// letter stays.
-    fn republish(&self, letter: Arc<DeadLetter>) -> Result<(), EventDeliveryError> {
+    #[cfg_attr(not(feature = "schema"), allow(unused_variables, reason = "nothing is validated"))]
+    fn republish(&self, letter: Arc<DeadLetter>, validates: bool) -> Result<(), EventDeliveryError> {
         let event = Arc::clone(letter.event());
         #[cfg(feature = "schema")]
-        let published = self.bus.publish_validated(event, self.bus.required_validation(letter.event()));
+        let published = match validates {
+            true => self.bus.publish_validated(event, self.bus.required_validation(letter.event())),
+            false => self.bus.publish(event),
+        };
         #[cfg(not(feature = "schema"))]
         let published = self.bus.publish(event);
         published.map(drop).map_err(|refusal| {

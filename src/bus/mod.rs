@@ -8,14 +8,16 @@
 //! - `subscribe`: making a subscription, step by step; `patterns`: in what forms patterns come; `typed`:
 //!   subscriptions to payloads of a Rust type; `subscription`: the handle on one, and waiting for its end;
 //!   `registry`: who is subscribed, the writers' side of the snapshot;
-//! - `publish`: handing events in, validated or not, and ending the bus;
+//! - `publish`: handing events in, validated or not; `flush`: waiting until they are handled; `lifetime`: the end;
 //! - `history`, `dead_letters`, `stats`, `types`: what can be asked of it afterwards;
 //! - `global`: one bus for the whole process.
 
 mod builder;
 mod dead_letters;
+mod flush;
 mod global;
 mod history;
+mod lifetime;
 mod patterns;
 mod publish;
 mod registry;
@@ -29,13 +31,15 @@ pub use builder::EventBusBuilder;
 #[cfg(feature = "schema")]
 pub use builder::Validation;
 pub use dead_letters::DeadLetterQueue;
+pub use flush::FlushError;
 pub use global::{
     AlreadySet, get_event_bus, get_event_stats, init_event_bus, publish_event, publish_event_async,
     subscribe_to_events, try_get_event_bus, unsubscribe_from_events,
 };
 pub use history::{EventHistory, HistoryQuery, Recorded};
+pub use lifetime::{DRAIN_ON_DROP, ShutdownReport, UndeliveredEvent};
 pub use patterns::{IntoPattern, IntoPatterns};
-pub use publish::{Published, ShutdownReport};
+pub use publish::Published;
 pub use stats::{DeliveryStats, HistoryStats, Stats, SubscriberStats};
 pub use subscribe::{PATTERNS_MAX, SubscriptionBuilder, TypedSubscriptionBuilder};
 pub use subscription::{ScopedSubscription, StillRunning, Subscription};
@@ -43,21 +47,24 @@ pub use typed::TypedDelivery;
 pub use types::EventTypeInfo;
 
 use crate::config::Settings;
-use crate::dispatch::engine::Engine;
+use crate::dispatch::engine::{Engine, Owner};
 use crate::dispatch::handler::Delivery;
+#[cfg(feature = "queued")]
+use crate::dispatch::{queue::Queue, workers::Workers};
 #[cfg(feature = "schema")]
 use crate::schema::EventSchema;
 use dead_letters::Letters;
+use lifetime::Handle;
 use registry::Registry;
 use stats::Epoch;
 use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 /// An event bus: a handle, cheap to clone and to share between threads.
 ///
-/// Handlers run on the publisher's thread, in priority order. When the last handle is dropped, so are the
-/// handlers. A handler that captures a handle keeps its own bus alive for ever: let it capture a
+/// Handlers run on the publisher's thread, in priority order; of a queued bus (`EventBusBuilder::queued`), on its workers'.
+/// When the last handle is dropped, a queued bus drains for up to 5 s, and the handlers are dropped. A handler that captures a handle keeps its own bus alive for ever: let it capture a
 /// [`WeakEventBus`], or ask its delivery for [`bus`](Delivery::bus).
 ///
 /// ```
@@ -74,13 +81,15 @@ use std::sync::{Arc, Mutex, Weak};
 /// ```
 #[derive(Clone)]
 pub struct EventBus {
+    /// What `handle` holds as well, at hand.
     bus: Arc<Bus>,
+    handle: Arc<Handle>,
 }
 
 /// Names a bus without keeping it alive. Made by [`EventBus::downgrade`].
 #[derive(Clone)]
 pub struct WeakEventBus {
-    bus: Weak<Bus>,
+    handle: Weak<Handle>,
 }
 
 pub(crate) struct Bus {
@@ -88,10 +97,49 @@ pub(crate) struct Bus {
     pub(crate) registry: Registry,
     letters: Letters,
     epoch: Mutex<Epoch>,
+    /// What all handles share, while there are any.
+    handle: OnceLock<Weak<Handle>>,
+    #[cfg(feature = "queued")]
+    workers: Mutex<Option<Workers>>,
     #[cfg(feature = "schema")]
     schema: EventSchema,
     #[cfg(feature = "schema")]
     validation: Validation,
+}
+
+impl Owner for Bus {
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+impl Bus {
+    fn assemble(
+        settings: Settings,
+        #[cfg(feature = "queued")] queue: Option<Queue>,
+        #[cfg(feature = "schema")] schema: Option<EventSchema>,
+        #[cfg(feature = "schema")] validation: Validation,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|owner: &Weak<Bus>| Bus {
+            engine: Engine::new(
+                settings.history,
+                settings.dead_letters,
+                #[cfg(feature = "queued")]
+                queue,
+                owner.clone(),
+            ),
+            registry: Registry::new(),
+            letters: Letters::default(),
+            epoch: Mutex::default(),
+            handle: OnceLock::new(),
+            #[cfg(feature = "queued")]
+            workers: Mutex::default(),
+            #[cfg(feature = "schema")]
+            schema: schema.unwrap_or_default(),
+            #[cfg(feature = "schema")]
+            validation,
+        })
+    }
 }
 
 impl EventBus {
@@ -99,34 +147,27 @@ impl EventBus {
     /// does not read the environment; see [`EventBusBuilder::from_env`].
     #[must_use]
     pub fn new() -> Self {
-        EventBus::assemble(
+        let bus = Bus::assemble(
             Settings::default(),
+            #[cfg(feature = "queued")]
+            None,
             #[cfg(feature = "schema")]
             None,
             #[cfg(feature = "schema")]
             Validation::Off,
-        )
+        );
+        EventBus::of(bus)
     }
 
-    fn assemble(
-        settings: Settings,
-        #[cfg(feature = "schema")] schema: Option<EventSchema>,
-        #[cfg(feature = "schema")] validation: Validation,
-    ) -> Self {
-        let bus = Arc::new_cyclic(|owner: &Weak<Bus>| {
-            let owner: Weak<dyn Any + Send + Sync> = owner.clone();
-            Bus {
-                engine: Engine::new(settings.history, settings.dead_letters, owner),
-                registry: Registry::new(),
-                letters: Letters::default(),
-                epoch: Mutex::default(),
-                #[cfg(feature = "schema")]
-                schema: schema.unwrap_or_default(),
-                #[cfg(feature = "schema")]
-                validation,
-            }
+    /// A handle on the bus: one of those that there are, or one on a bus that is ending.
+    fn of(bus: Arc<Bus>) -> Self {
+        let existing = bus.handle.get().and_then(Weak::upgrade);
+        let handle = existing.unwrap_or_else(|| {
+            let handle = Arc::new(Handle { bus: Arc::clone(&bus) });
+            bus.handle.get_or_init(|| Arc::downgrade(&handle));
+            handle
         });
-        EventBus { bus }
+        EventBus { bus, handle }
     }
 
     /// Begins a subscription: to one pattern or many, in any mix of `&str`, `String`, [`Pattern`](crate::Pattern)
@@ -164,7 +205,7 @@ impl EventBus {
     /// A handle that does not keep the bus alive.
     #[must_use]
     pub fn downgrade(&self) -> WeakEventBus {
-        WeakEventBus { bus: Arc::downgrade(&self.bus) }
+        WeakEventBus { handle: Arc::downgrade(&self.handle) }
     }
 }
 
@@ -186,7 +227,8 @@ impl WeakEventBus {
     /// The bus, if any handle is left.
     #[must_use]
     pub fn upgrade(&self) -> Option<EventBus> {
-        self.bus.upgrade().map(|bus| EventBus { bus })
+        let handle = self.handle.upgrade()?;
+        Some(EventBus { bus: Arc::clone(&handle.bus), handle })
     }
 }
 
@@ -200,8 +242,9 @@ impl Delivery<'_> {
     /// The bus that delivers.
     #[must_use]
     pub fn bus(&self) -> EventBus {
-        let owner = self.engine.owner.upgrade().and_then(|owner| owner.downcast::<Bus>().ok());
-        EventBus { bus: owner.expect("a publisher holds the bus while it delivers") }
+        let owner: Option<Arc<dyn Any + Send + Sync>> = self.engine.owner.upgrade().map(|owner| owner as _);
+        let bus = owner.and_then(|owner| owner.downcast::<Bus>().ok());
+        EventBus::of(bus.expect("whoever delivers holds the bus"))
     }
 
     /// The subscription that this delivery is for.

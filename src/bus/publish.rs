@@ -1,10 +1,8 @@
-//! Handing events to the bus, and ending it.
+//! Handing events to the bus.
 
 use super::EventBus;
 #[cfg(feature = "schema")]
 use super::Validation;
-use crate::clock::Deadline;
-use crate::context;
 #[cfg(feature = "schema")]
 use crate::dispatch::dead_letter::DeadLetter;
 #[cfg(feature = "schema")]
@@ -13,7 +11,6 @@ use crate::event::{Event, EventPublishError};
 #[cfg(feature = "schema")]
 use crate::event::{EventType, EventValidationError, PublishErrorKind};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// An event that the bus accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,37 +27,17 @@ impl Published {
     }
 }
 
-/// How a bus ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ShutdownReport {
-    pending: u64,
-}
-
-impl ShutdownReport {
-    /// Events that were accepted and are not handled to the end yet; 0 after a complete shutdown.
-    #[must_use]
-    pub fn pending(self) -> u64 {
-        self.pending
-    }
-
-    /// Whether everything that was accepted has been handled.
-    #[must_use]
-    pub fn is_complete(self) -> bool {
-        self.pending == 0
-    }
-}
-
 impl EventBus {
-    /// Publishes an event to all who hear it, and returns when they have handled it. A handler's failure is
-    /// not the publisher's: it ends in the dead letters.
+    /// Publishes an event to all who hear it. Inline, it returns when they have handled it; a queued bus puts it in its
+    /// lane and returns. A handler's failure is not the publisher's: it ends in the dead letters.
     ///
     /// Where the event has no correlation id, it gets that of the [scope](crate::correlation); inside a
     /// handler also, as its causation id, the id of the event being handled.
     ///
     /// # Errors
-    /// A bus that is shut down; a 65th nested publish on one thread; if the bus was built to validate, a payload
-    /// that does not satisfy its schema. The event comes back in the error.
+    /// A bus that is shut down; a 65th nested publish on one thread; of a queued bus, no room in the event's lane, if its
+    /// policy is to refuse then, or to wait and the wait was in vain; if the bus was built to validate, a payload that does
+    /// not satisfy its schema. The event comes back in the error.
     #[inline]
     pub fn publish(&self, event: impl Into<Arc<Event>>) -> Result<Published, EventPublishError> {
         let event = event.into();
@@ -71,13 +48,20 @@ impl EventBus {
         self.bus.engine.publish(event).map(|sequence| Published { sequence })
     }
 
-    /// Publishes as [`publish`](Self::publish) does, when the future is first polled. A future that is dropped
-    /// before did nothing.
+    /// Publishes as [`publish`](Self::publish) does, when the future is first polled; where a queued bus has no room, it
+    /// waits without blocking the thread. A future that is dropped before it is done did nothing.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    #[allow(clippy::unused_async, reason = "inline dispatch has nothing to wait for")]
     pub async fn publish_async(&self, event: impl Into<Arc<Event>>) -> Result<Published, EventPublishError> {
+        let event = event.into();
+        #[cfg(feature = "queued")]
+        if let Some(queue) = &self.bus.engine.queue {
+            #[cfg(feature = "schema")]
+            let event = self.checked(event, self.bus.validation)?;
+            let sequence = self.bus.engine.enqueue_async(queue, event).await?;
+            return Ok(Published { sequence });
+        }
         self.publish(event)
     }
 
@@ -133,15 +117,25 @@ impl EventBus {
         event: Arc<Event>,
         validation: Validation,
     ) -> Result<Published, EventPublishError> {
+        let event = self.checked(event, validation)?;
+        self.bus.engine.publish(event).map(|sequence| Published { sequence })
+    }
+
+    /// The event, if its schema accepts it.
+    #[cfg(feature = "schema")]
+    fn checked(&self, event: Arc<Event>, validation: Validation) -> Result<Arc<Event>, EventPublishError> {
+        let verdict = |event: &Event| match validation {
+            Validation::Off => Ok(()),
+            Validation::Typed => self.bus.schema.validate_event(event),
+            Validation::All => self.bus.schema.validate_required(event),
+        };
+        if validation == Validation::Off {
+            return Ok(event);
+        }
         // Stamped first, so that a letter tells the surroundings in which the event was offered.
         let (event, _) = self.bus.engine.stamped(event)?;
-        let verdict = match validation {
-            Validation::Off => Ok(()),
-            Validation::Typed => self.bus.schema.validate_event(&event),
-            Validation::All => self.bus.schema.validate_required(&event),
-        };
-        match verdict {
-            Ok(()) => self.bus.engine.publish(event).map(|sequence| Published { sequence }),
+        match verdict(&event) {
+            Ok(()) => Ok(event),
             Err(error) => Err(self.rejected(event, error)),
         }
     }
@@ -157,17 +151,5 @@ impl EventBus {
         self.bus.engine.add_letter(DeadLetter::rejected(&event, error.clone()));
         self.bus.engine.after_pin();
         self.bus.engine.refuse(PublishErrorKind::Rejected(error), event)
-    }
-
-    /// Refuses new events and subscriptions, and waits up to `limit` for the publishes in progress on other
-    /// threads. Called from within a handler of this bus, it does not wait and reports them as pending.
-    pub fn shutdown(&self, limit: Duration) -> ShutdownReport {
-        let engine = &self.bus.engine;
-        self.bus.registry.close(engine);
-        if !context::is_inside(engine.key) {
-            let in_progress = engine.publishes_in_progress();
-            Deadline::after(limit).wait_until(|| in_progress.are_over());
-        }
-        ShutdownReport { pending: self.get_stats().pending }
     }
 }

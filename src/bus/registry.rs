@@ -5,7 +5,8 @@
 //! after it.
 
 use crate::dispatch::engine::{Engine, LOOKS_PER_CHANGE};
-use crate::dispatch::handler::{Call, Filter, Handler};
+use crate::dispatch::handler::{Call, Filter, Handler, RetryIf};
+use crate::dispatch::retry::Backoff;
 use crate::dispatch::slots::Entry;
 use crate::dispatch::subscriber::{Subscriber, Wishes};
 use crate::matcher::Pattern;
@@ -36,6 +37,8 @@ pub(crate) struct Request {
     pub(crate) patterns: Box<[Pattern]>,
     pub(crate) priority: i32,
     pub(crate) attempts_max: u32,
+    pub(crate) backoff: Option<Backoff>,
+    pub(crate) retry_if: Option<RetryIf>,
     pub(crate) once: bool,
     pub(crate) filter: Option<Filter>,
     pub(crate) call: Call,
@@ -61,7 +64,7 @@ impl Registry {
     pub(crate) fn subscribe(&self, engine: &Engine, request: Request) -> Result<Arc<Subscriber>, Refusal> {
         // Frees slots, and runs destructors while no lock is held.
         engine.tidy(LOOKS_PER_CHANGE);
-        let Request { id, patterns, priority, attempts_max, once, filter, call } = request;
+        let Request { id, patterns, priority, attempts_max, backoff, retry_if, once, filter, call } = request;
         let mut writer = self.writer();
         let table = engine.table();
         if !table.is_open {
@@ -85,13 +88,14 @@ impl Registry {
         });
         writer.last_key += 1;
         let entry = engine.slots.entry(slot, writer.last_key, priority);
-        let wishes = Wishes { id: id.clone(), patterns, attempts_max, once };
+        let wishes = Wishes { id: id.clone(), patterns, attempts_max, backoff, once };
         let subscriber = Arc::new(Subscriber::new(wishes, entry, turns_of(engine, slot)));
         let handler = Handler {
             key: entry.key,
             is_guarded: filter.is_some() || once,
             call,
             filter,
+            retry_if,
             subscriber: Arc::clone(&subscriber),
         };
         engine.slots.put(&entry, Box::new(handler));

@@ -6,6 +6,7 @@
 
 use super::EventBus;
 use super::registry::turns_of;
+use crate::dispatch::engine::Engine;
 use crate::dispatch::subscriber::Subscriber;
 use crate::matcher::Pattern;
 use crate::sync::Ordering;
@@ -44,6 +45,10 @@ pub struct Stats {
     pub dropped: u64,
     /// Events accepted whose turns are not over.
     pub pending: u64,
+    /// Events that wait in the lanes, by band: critical; error and warning; normal and info; debug and monitoring.
+    pub queued: [usize; 4],
+    /// Deliveries that wait for another attempt, and async publishers that wait for room.
+    pub waiting_retries: usize,
     /// Deliveries: pairs of an event and a subscription whose turn came and whose filter said yes.
     pub deliveries: DeliveryStats,
     /// Dead letters made, of every kind. Not reset.
@@ -92,6 +97,8 @@ pub struct SubscriberStats {
     pub deliveries: DeliveryStats,
     /// Attempts that failed, retried ones included.
     pub failed_attempts: u64,
+    /// Attempts after the first.
+    pub retried: u64,
     /// Turns that its filter declined.
     pub filtered: u64,
 }
@@ -117,6 +124,7 @@ struct Totals {
     accepted: u64,
     refused: u64,
     completed: u64,
+    dropped: u64,
     deliveries: DeliveryStats,
 }
 
@@ -131,6 +139,7 @@ pub(crate) struct Epoch {
 struct Counts {
     deliveries: DeliveryStats,
     failed_attempts: u64,
+    retried: u64,
     filtered: u64,
 }
 
@@ -175,6 +184,7 @@ impl EventBus {
                 accepted: now.accepted.saturating_sub(epoch.totals.accepted),
                 refused: now.refused.saturating_sub(epoch.totals.refused),
                 completed: now.completed.saturating_sub(epoch.totals.completed),
+                dropped: now.dropped.saturating_sub(epoch.totals.dropped),
                 deliveries: now.deliveries.since(epoch.totals.deliveries),
             };
             let since_epoch = |subscriber: &Subscriber| {
@@ -192,15 +202,17 @@ impl EventBus {
             events_processed: totals.completed,
             events_failed: totals.deliveries.dead_lettered,
             dead_letter_count: self.dead_letter_queue().len(),
-            async_enabled: false,
+            async_enabled: engine.is_queued(),
             subscribers_count: per_subscriber.len(),
             subscribers: per_subscriber,
             offered: totals.offered,
             accepted: totals.accepted,
             refused: totals.refused,
             completed: totals.completed,
-            dropped: 0,
-            pending: totals.accepted.saturating_sub(totals.completed),
+            dropped: totals.dropped,
+            pending: totals.accepted.saturating_sub(totals.completed + totals.dropped),
+            queued: queued(engine),
+            waiting_retries: engine.timers.len(),
             deliveries: totals.deliveries,
             dead_letters_made: engine.dead_letters.made(),
             dead_letters_evicted: engine.dead_letters.evicted(),
@@ -218,10 +230,11 @@ impl EventBus {
         let mut epoch = self.bus.epoch.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.totals();
         epoch.totals = Totals {
-            offered: now.completed + now.refused,
-            accepted: now.completed,
+            offered: now.completed + now.dropped + now.refused,
+            accepted: now.completed + now.dropped,
             refused: now.refused,
             completed: now.completed,
+            dropped: now.dropped,
             deliveries: now.deliveries.ended(),
         };
         let subscribers = self.bus.registry.subscribers(&self.bus.engine);
@@ -236,7 +249,11 @@ impl EventBus {
 
     fn totals(&self) -> Totals {
         let engine = &self.bus.engine;
-        let mut totals = Totals::default();
+        let mut totals = Totals {
+            completed: engine.completed_late.load(Ordering::SeqCst),
+            dropped: engine.dropped.load(Ordering::SeqCst),
+            ..Totals::default()
+        };
         for shard in engine.shards().iter() {
             // Ends before beginnings: what is read in between can only look pending, not lost.
             totals.completed += shard.completed.get();
@@ -264,6 +281,7 @@ impl EventBus {
                 pending: 0,
             },
             failed_attempts: subscriber.failed_attempts.load(Ordering::Relaxed),
+            retried: subscriber.retried.load(Ordering::Relaxed),
             filtered: subscriber.filtered.load(Ordering::Relaxed),
         }
     }
@@ -276,7 +294,18 @@ impl EventBus {
             priority: subscriber.entry.priority,
             deliveries: counts.deliveries.since(earlier.deliveries),
             failed_attempts: counts.failed_attempts.saturating_sub(earlier.failed_attempts),
+            retried: counts.retried.saturating_sub(earlier.retried),
             filtered: counts.filtered.saturating_sub(earlier.filtered),
         }
     }
+}
+
+/// Events in the lanes, by band.
+#[cfg_attr(not(feature = "queued"), allow(unused_variables, reason = "there are no lanes"))]
+fn queued(engine: &Engine) -> [usize; 4] {
+    #[cfg(feature = "queued")]
+    if let Some(queue) = &engine.queue {
+        return queue.lanes.depths();
+    }
+    [0; 4]
 }

@@ -5,12 +5,14 @@ use super::registry::{Refusal, Request};
 use super::subscription::Subscription;
 use super::typed::TypedDelivery;
 use super::{Bus, EventBus};
-use crate::dispatch::handler::{Call, Delivery, Filter, HandlerOutcome};
+use crate::dispatch::handler::{Call, Delivery, Filter, HandlerOutcome, RetryIf};
+use crate::dispatch::retry::Backoff;
 use crate::error::{EventSubscriptionError, SubscriptionErrorKind};
 use crate::event::{Event, EventPayload, event_type_of};
 use crate::ids::check_text;
 use crate::matcher::Pattern;
 use smol_str::SmolStr;
+use std::error::Error;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -25,6 +27,8 @@ pub struct SubscriptionBuilder<'a> {
     id: Option<SmolStr>,
     priority: i32,
     attempts_max: u32,
+    backoff: Option<Backoff>,
+    retry_if: Option<RetryIf>,
     once: bool,
     filter: Option<Filter>,
 }
@@ -38,6 +42,8 @@ impl<'a> SubscriptionBuilder<'a> {
             id: None,
             priority: 0,
             attempts_max: 1,
+            backoff: None,
+            retry_if: None,
             once: false,
             filter: None,
         }
@@ -56,8 +62,8 @@ impl<'a> SubscriptionBuilder<'a> {
         self
     }
 
-    /// Hears only the events that `filter` says yes to. It is asked on the publisher's thread just before
-    /// the handler's turn. A filter that panics says no.
+    /// Hears only the events that `filter` says yes to. It is asked just before the
+    /// handler's turn, on the same thread. A filter that panics says no.
     pub fn filter(mut self, filter: impl Fn(&Event) -> bool + Send + Sync + 'static) -> Self {
         self.filter = Some(Box::new(filter));
         self
@@ -66,6 +72,24 @@ impl<'a> SubscriptionBuilder<'a> {
     /// How often a failing handler is tried in all, at least 1. Default: 1, no retry.
     pub fn attempts(mut self, attempts_max: u32) -> Self {
         self.attempts_max = attempts_max;
+        self
+    }
+
+    /// How long to wait before each further attempt. A waiting retry holds no thread, and comes outside the order of its
+    /// lane. Default: a queued bus waits as [`Backoff::default`] says; an inline one tries again at once, before `publish`
+    /// returns. With a backoff it does not, and a thread of its own makes the further attempts.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = Some(backoff);
+        self
+    }
+
+    /// Which failures are worth another attempt; the others become dead letters at once. It is asked about the
+    /// handler's error, or about a [`HandlerPanic`](crate::HandlerPanic). If it panics, the answer is no. Default: all.
+    pub fn retry_if(
+        mut self,
+        is_worth_it: impl Fn(&(dyn Error + 'static)) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.retry_if = Some(Box::new(is_worth_it));
         self
     }
 
@@ -123,6 +147,8 @@ impl<'a> SubscriptionBuilder<'a> {
             patterns: patterns.into_boxed_slice(),
             priority: self.priority,
             attempts_max: self.attempts_max,
+            backoff: self.backoff,
+            retry_if: self.retry_if,
             once: self.once,
             filter: self.filter,
             call,
@@ -170,6 +196,21 @@ impl<'a, T: EventPayload> TypedSubscriptionBuilder<'a, T> {
     /// See [`SubscriptionBuilder::attempts`].
     pub fn attempts(mut self, attempts_max: u32) -> Self {
         self.inner = self.inner.attempts(attempts_max);
+        self
+    }
+
+    /// See [`SubscriptionBuilder::backoff`].
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.inner = self.inner.backoff(backoff);
+        self
+    }
+
+    /// See [`SubscriptionBuilder::retry_if`].
+    pub fn retry_if(
+        mut self,
+        is_worth_it: impl Fn(&(dyn Error + 'static)) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.inner = self.inner.retry_if(is_worth_it);
         self
     }
 

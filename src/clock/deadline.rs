@@ -16,6 +16,11 @@ impl Deadline {
         self.0.is_some_and(|end| Instant::now() >= end)
     }
 
+    /// How long is left of the wait; [`Duration::MAX`] if it has no end.
+    pub(crate) fn left(&self) -> Duration {
+        self.0.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()))
+    }
+
     /// Waits until `is_done`, in ever longer naps of up to a millisecond; false when the time is up first.
     pub(crate) fn wait_until(&self, mut is_done: impl FnMut() -> bool) -> bool {
         let mut nap = Duration::from_micros(10);

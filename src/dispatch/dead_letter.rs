@@ -16,15 +16,18 @@ pub enum DeadLetterKind {
     Handler,
     /// The payload did not satisfy the schema of its type, so nobody was handed the event.
     Schema,
+    /// There was no room in the event's queue, so it was discarded; kept only if the bus was asked to.
+    Dropped,
 }
 
 impl DeadLetterKind {
-    /// `"handler"` or `"schema"`.
+    /// `"handler"`, `"schema"` or `"dropped"`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             DeadLetterKind::Handler => "handler",
             DeadLetterKind::Schema => "schema",
+            DeadLetterKind::Dropped => "dropped",
         }
     }
 }
@@ -84,6 +87,24 @@ impl DeadLetter {
             attempts: 0,
             chain: vec![rejection.to_string()],
             rejection: Some(rejection),
+            first_failed_at: now,
+            last_failed_at: now,
+            redrives: 0,
+        }
+    }
+
+    #[cfg(feature = "queued")]
+    pub(crate) fn dropped(event: &Arc<Event>, sequence: u64) -> Self {
+        let now = Timestamp::now();
+        DeadLetter {
+            id: 0,
+            kind: DeadLetterKind::Dropped,
+            event: Arc::clone(event),
+            sequence: Some(sequence),
+            subscriber: None,
+            attempts: 0,
+            chain: vec!["no room in its queue".to_owned()],
+            rejection: None,
             first_failed_at: now,
             last_failed_at: now,
             redrives: 0,

@@ -7,19 +7,27 @@ use super::dead_letter::{DeadLetter, DeadLetterInbox};
 use super::handler::Handler;
 use super::local::{Claim, Local, Scratch, View};
 use super::names::Names;
+#[cfg(feature = "queued")]
+use super::queue::Queue;
+use super::retry::{Due, Retry, WAITING_RETRIES_MAX};
 use super::shard::{HeldPins, Pin, Shard};
 use super::slots::{Entry, Grace, Slots};
 use super::table::Table;
+use crate::clock::Clock;
 use crate::context;
 use crate::event::Event;
 use crate::quiet::drop_quietly;
 use crate::ring::Ring;
-use crate::sync::{AtomicBool, AtomicU64, Ordering, heavy_fence};
+use crate::sync::{
+    AtomicBool, AtomicU64, AtomicUsize, Listener as _, Ordering, Signal, SignalListener, heavy_fence,
+};
+use crate::timers::{Ticket, Timers};
 use arc_swap::ArcSwap;
 use crossbeam_queue::SegQueue;
 use crossbeam_utils::CachePadded;
 use std::any::Any;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 /// How many waiting handlers a publish looks at in vain. A handler that never returns may hold up thousands.
 const LOOKS_PER_PUBLISH: usize = 4;
@@ -33,6 +41,11 @@ pub(crate) enum History {
     /// Numbers only.
     Off(CachePadded<AtomicU64>),
     On(Ring<Arc<Event>>),
+}
+
+/// What an engine is part of: the bus, to handlers that ask, and to threads that keep it alive while they work.
+pub(crate) trait Owner: Any + Send + Sync {
+    fn engine(&self) -> &Engine;
 }
 
 pub(crate) struct Engine {
@@ -56,14 +69,32 @@ pub(crate) struct Engine {
     pub(crate) cancelled: AtomicU64,
     /// Events copied because somebody else held them when their correlation had to be filled in.
     pub(crate) copied: AtomicU64,
-    /// The bus that this engine is in, for handlers that ask.
-    pub(crate) owner: Weak<dyn Any + Send + Sync>,
+    /// Events whose last delivery ended after their turns.
+    pub(crate) completed_late: AtomicU64,
+    /// Events discarded whole before any turn.
+    pub(crate) dropped: AtomicU64,
+    /// Failed deliveries that wait for another attempt.
+    pub(crate) timers: Timers<Due>,
+    /// A thread takes from `timers` what is due.
+    has_timer_thread: AtomicBool,
+    /// Where accepted events wait for workers; without one they are handled by their publishers.
+    #[cfg(feature = "queued")]
+    pub(crate) queue: Option<Queue>,
+    /// How many wait until nothing is pending.
+    flushers: AtomicUsize,
+    quiet: Signal,
+    pub(crate) owner: Weak<dyn Owner>,
     alive: Arc<()>,
 }
 
 impl Engine {
     /// `history` and `dead_letters`: how many events and letters to keep; 0 keeps none.
-    pub(crate) fn new(history: usize, dead_letters: usize, owner: Weak<dyn Any + Send + Sync>) -> Self {
+    pub(crate) fn new(
+        history: usize,
+        dead_letters: usize,
+        #[cfg(feature = "queued")] queue: Option<Queue>,
+        owner: Weak<dyn Owner>,
+    ) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(1);
         let key = KEYS.fetch_add(1, Ordering::Relaxed);
         let table = Table::new();
@@ -86,6 +117,14 @@ impl Engine {
             dead_lettered: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             copied: AtomicU64::new(0),
+            completed_late: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            timers: Timers::new(Clock::real(), WAITING_RETRIES_MAX),
+            has_timer_thread: AtomicBool::new(false),
+            #[cfg(feature = "queued")]
+            queue,
+            flushers: AtomicUsize::new(0),
+            quiet: Signal::new(),
             owner,
             alive: Arc::new(()),
         }
@@ -155,7 +194,9 @@ impl Engine {
 
     #[inline]
     fn has_chores(&self) -> bool {
-        self.grace.is_busy() || self.has_evicted_letters.load(Ordering::Relaxed)
+        self.grace.is_busy()
+            || self.has_evicted_letters.load(Ordering::Relaxed)
+            || self.flushers.load(Ordering::Relaxed) != 0
     }
 
     /// Destructors run here, so inside user code of this bus, which runs under a pin, it is left to the publish
@@ -170,6 +211,90 @@ impl Engine {
             drop_quietly(letter);
         }
         self.grace.sweep(looks);
+        // Workers tell when they have nothing more to do.
+        if !self.is_queued() {
+            self.tell_flushers();
+        }
+    }
+
+    /// Whether workers handle the events.
+    pub(crate) fn is_queued(&self) -> bool {
+        #[cfg(feature = "queued")]
+        return self.queue.is_some();
+        #[cfg(not(feature = "queued"))]
+        false
+    }
+
+    /// Whether threads of the bus's own keep it alive.
+    pub(crate) fn has_threads(&self) -> bool {
+        self.is_queued() || self.has_timer_thread.load(Ordering::Acquire)
+    }
+
+    /// Announces one who waits until nothing is pending. To be made before the last look.
+    pub(crate) fn flusher(&self) -> Flusher<'_> {
+        self.flushers.fetch_add(1, Ordering::SeqCst);
+        let quiet = self.quiet.listen();
+        // Ordering: see `Shard::pin`: of "count, then look for flushers" in a publish and "wait, then look at the counts"
+        // here, one sees the other.
+        heavy_fence();
+        Flusher { engine: self, quiet }
+    }
+
+    /// Events accepted whose turns or late deliveries are not over.
+    pub(crate) fn pending(&self) -> u64 {
+        let shards = self.shards();
+        // Ends before beginnings: what happens in between can only look pending.
+        let late = self.completed_late.load(Ordering::SeqCst) + self.dropped.load(Ordering::SeqCst);
+        let ended: u64 = shards.iter().map(|shard| shard.completed.get()).sum();
+        let accepted: u64 = shards.iter().map(|shard| shard.accepted.get()).sum();
+        accepted.saturating_sub(ended + late)
+    }
+
+    /// Something ended: those who wait until nothing is pending may look again.
+    pub(crate) fn tell_flushers(&self) {
+        if self.flushers.load(Ordering::SeqCst) != 0 {
+            self.quiet.notify(usize::MAX);
+        }
+    }
+
+    /// Lets a failed delivery wait until it is tried again. It comes back if there is no room to wait.
+    pub(crate) fn wait_and_retry(&self, wait: Duration, retry: Retry) -> Result<(), Box<Retry>> {
+        match self.wait_for(wait, Due::Retry(Box::new(retry))) {
+            Err(Due::Retry(retry)) => Err(retry),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives `due` to the timers, and them a thread if they have none.
+    pub(super) fn wait_for(&self, wait: Duration, due: Due) -> Result<Ticket, Due> {
+        if !self.has_timer_thread.swap(true, Ordering::AcqRel) && !self.start_timer_thread() {
+            self.has_timer_thread.store(false, Ordering::Release);
+            return Err(due);
+        }
+        self.timers.add(wait, due)
+    }
+
+    /// The thread keeps the bus alive: whoever drops the last handle stops the timers.
+    fn start_timer_thread(&self) -> bool {
+        let Some(owner) = self.owner.upgrade() else { return false };
+        let run = move || {
+            while let Some(due) = owner.engine().timers.wait_due() {
+                match due {
+                    Due::Retry(retry) => owner.engine().retry_is_due(retry),
+                    Due::Bell(bell) => bell.ring(),
+                }
+            }
+        };
+        std::thread::Builder::new().name("events-timer".to_owned()).spawn(run).is_ok()
+    }
+
+    #[cfg_attr(not(feature = "queued"), allow(clippy::boxed_local, reason = "a queue keeps the box"))]
+    fn retry_is_due(&self, retry: Box<Retry>) {
+        #[cfg(feature = "queued")]
+        if let Some(queue) = &self.queue {
+            return queue.retry_is_due(retry);
+        }
+        self.try_again(*retry);
     }
 
     /// The publishes in progress, once the bus is closed: later ones are refused.
@@ -195,6 +320,26 @@ impl Engine {
         let view = View::of(self, &shard);
         let shard = Claim::new(shard, Arc::downgrade(&self.alive));
         Local { bus: self.key, shard, view, scratch: Scratch::new() }
+    }
+}
+
+/// One who waits until nothing is pending.
+pub(crate) struct Flusher<'a> {
+    engine: &'a Engine,
+    pub(crate) quiet: SignalListener,
+}
+
+impl Flusher<'_> {
+    /// Waits until something ended, or the time is up.
+    pub(crate) fn wait(mut self, limit: Duration) {
+        let quiet = std::mem::replace(&mut self.quiet, self.engine.quiet.listen());
+        quiet.wait_timeout(limit);
+    }
+}
+
+impl Drop for Flusher<'_> {
+    fn drop(&mut self) {
+        self.engine.flushers.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

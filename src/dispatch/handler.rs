@@ -39,6 +39,7 @@ impl<T, E: Into<BoxError>> HandlerOutcome for Result<T, E> {
 }
 
 pub(crate) type Call = Box<dyn Fn(&Delivery<'_>) -> Result<(), BoxError> + Send + Sync>;
+pub(crate) type RetryIf = Box<dyn Fn(&(dyn Error + 'static)) -> bool + Send + Sync>;
 pub(crate) type Filter = Box<dyn Fn(&Event) -> bool + Send + Sync>;
 
 /// A subscription's closures. The only thing of a subscription that can be taken away while others look.
@@ -48,7 +49,49 @@ pub(crate) struct Handler {
     pub(crate) is_guarded: bool,
     pub(crate) call: Call,
     pub(crate) filter: Option<Filter>,
+    /// Which errors are worth another attempt; `None`: all.
+    pub(crate) retry_if: Option<RetryIf>,
     pub(crate) subscriber: Arc<Subscriber>,
+}
+
+impl Handler {
+    /// Whether the subscription wants another attempt after this. A predicate that panics says no.
+    pub(crate) fn is_worth_retrying(&self, failure: &Failure) -> bool {
+        let Some(retry_if) = &self.retry_if else { return true };
+        let asked = std::panic::AssertUnwindSafe(|| match failure {
+            Failure::Returned(error) => retry_if(error.as_ref()),
+            Failure::Panicked(payload) => retry_if(&HandlerPanic { message: message_of(payload.as_ref()) }),
+        });
+        std::panic::catch_unwind(asked).unwrap_or_else(|panic| {
+            std::mem::forget(panic);
+            false
+        })
+    }
+}
+
+/// A handler's panic, as an error: what the predicate of
+/// [`retry_if`](crate::SubscriptionBuilder::retry_if) is asked about then.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("panicked: {message}")]
+#[non_exhaustive]
+pub struct HandlerPanic {
+    message: String,
+}
+
+impl HandlerPanic {
+    /// What the handler panicked with.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a value that is not text".to_owned())
 }
 
 /// One event on its way to one subscription. Dereferences to the [`Event`].
@@ -125,11 +168,7 @@ impl Failure {
                 chain
             }
             Failure::Panicked(payload) => {
-                let message = payload
-                    .downcast_ref::<&str>()
-                    .map(|text| (*text).to_owned())
-                    .or_else(|| payload.downcast_ref::<String>().cloned())
-                    .unwrap_or_else(|| "a value that is not text".to_owned());
+                let message = message_of(payload.as_ref());
                 vec![bounded(format!("panicked: {message}"))]
             }
         }

@@ -42,8 +42,21 @@ impl Known {
     /// Who hears it; counts one publication.
     #[inline]
     pub(crate) fn counted_route(&self) -> &[Entry] {
-        self.points.published.fetch_add(1, Ordering::Relaxed);
+        self.count();
         self.route.entries()
+    }
+
+    /// Counts a publication.
+    #[inline]
+    pub(crate) fn count(&self) {
+        self.points.published.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The route, to be kept.
+    #[cfg(feature = "queued")]
+    #[inline]
+    pub(crate) fn shared_route(&self) -> Arc<SharedRoute> {
+        Arc::clone(&self.route)
     }
 }
 

@@ -26,6 +26,10 @@ impl Engine {
     /// Publishes one event: to all who hear it, on this thread.
     #[inline]
     pub(crate) fn publish(&self, event: Arc<Event>) -> Result<u64, EventPublishError> {
+        #[cfg(feature = "queued")]
+        if let Some(queue) = &self.queue {
+            return self.enqueue(queue, event);
+        }
         let (event, depth) = self.stamped(event)?;
         let outcome = self
             .pinned(|shard, view, scratch, pin| self.publish_pinned(event, depth, shard, view, scratch, pin));
@@ -34,6 +38,10 @@ impl Engine {
 
     /// Publishes events in order, under one pin.
     pub(crate) fn publish_batch(&self, events: Vec<Arc<Event>>) -> Vec<Result<u64, EventPublishError>> {
+        #[cfg(feature = "queued")]
+        if let Some(queue) = &self.queue {
+            return events.into_iter().map(|event| self.enqueue(queue, event)).collect();
+        }
         // Filling in may drop the last hold on an event, so it comes before the pin.
         let events: Vec<_> = events.into_iter().map(|event| self.stamped(event)).collect();
         let outcomes: Vec<_> = self.pinned(|shard, view, scratch, pin| {
@@ -45,7 +53,7 @@ impl Engine {
 
     /// Runs `f` with this thread's part of the bus, under one pin; then does what had to wait for the pin.
     #[inline]
-    fn pinned<R>(&self, f: impl FnOnce(&Shard, &mut View, &mut Scratch, &Pin<'_>) -> R) -> R {
+    pub(super) fn pinned<R>(&self, f: impl FnOnce(&Shard, &mut View, &mut Scratch, &Pin<'_>) -> R) -> R {
         let mut local = local::take(self);
         let Local { shard, view, scratch, .. } = &mut *local;
         let pin = shard.pin();
@@ -130,9 +138,10 @@ impl Engine {
             self.record(&mut scratch.spare, event)
         } else {
             let (sequence, evicted) = self.record_shared(&mut scratch.spare, &event);
-            let turn = Turn { engine: self, pin, turns: &view.turns, event: &event, sequence };
-            self.frame(&event, depth).enter(|| turn.follow(route));
-            Passed { sequence, event: Some(event), evicted }
+            let turn = Turn::new(self, pin, &view.turns, &event, sequence);
+            let is_completed = self.frame(&event, depth).enter(|| turn.complete(route));
+            shard.completed.add(u64::from(is_completed));
+            return Ok(Passed { sequence, event: Some(event), evicted });
         };
         shard.completed.add(1);
         Ok(passed)
@@ -140,7 +149,7 @@ impl Engine {
 
     /// Brings a thread's copy of the snapshot up to date.
     #[inline]
-    fn look_again(&self, view: &mut View, shard: &Shard) {
+    pub(super) fn look_again(&self, view: &mut View, shard: &Shard) {
         // Ordering: Acquire pairs with `set_table`: who was subscribed before this publish began is in it.
         if self.version.load(Ordering::Acquire) != view.table.version {
             *view = View::of(self, shard);
@@ -149,13 +158,13 @@ impl Engine {
 
     /// The surroundings of the handlers of `event`.
     #[inline]
-    fn frame<'a>(&self, event: &'a Event, depth: usize) -> Frame<'a> {
+    pub(super) fn frame<'a>(&self, event: &'a Event, depth: usize) -> Frame<'a> {
         Frame::new(Some(self.key), depth + 1, event.correlation_id(), Some(event.event_id()))
     }
 
     /// Numbers and keeps an event that nobody hears.
     #[inline]
-    fn record(&self, spare: &mut Spare<Arc<Event>>, event: Arc<Event>) -> Passed {
+    pub(super) fn record(&self, spare: &mut Spare<Arc<Event>>, event: Arc<Event>) -> Passed {
         match &self.history {
             History::On(ring) => {
                 let (sequence, evicted) = ring.push(spare, event);
@@ -171,7 +180,11 @@ impl Engine {
 
     /// Numbers and keeps an event that is about to be handled.
     #[inline]
-    fn record_shared(&self, spare: &mut Spare<Arc<Event>>, event: &Arc<Event>) -> (u64, Option<Arc<Event>>) {
+    pub(super) fn record_shared(
+        &self,
+        spare: &mut Spare<Arc<Event>>,
+        event: &Arc<Event>,
+    ) -> (u64, Option<Arc<Event>>) {
         match &self.history {
             History::On(ring) => ring.push(spare, Arc::clone(event)),
             History::Off(last) => (last.fetch_add(1, Ordering::AcqRel) + 1, None),
@@ -187,7 +200,7 @@ impl Engine {
         let ending = self.pinned(|shard, view, _, pin| {
             self.look_again(view, shard);
             let (event, sequence) = (letter.event(), letter.sequence().unwrap_or(0));
-            let turn = Turn { engine: self, pin, turns: &view.turns, event, sequence };
+            let turn = Turn::new(self, pin, &view.turns, event, sequence);
             let redeliver = || self.frame(event, depth).enter(|| turn.redeliver(entry));
             view.table.is_open.then(redeliver)
         });
@@ -201,23 +214,23 @@ impl Engine {
 }
 
 /// An event that was accepted, on its way out. What it holds is dropped when the pin is gone.
-struct Passed {
-    sequence: u64,
-    event: Option<Arc<Event>>,
+pub(super) struct Passed {
+    pub(super) sequence: u64,
+    pub(super) event: Option<Arc<Event>>,
     /// What made room in the history.
-    evicted: Option<Arc<Event>>,
+    pub(super) evicted: Option<Arc<Event>>,
 }
 
 impl Passed {
     /// One of many: two destructors that panic must not meet.
-    fn leave_quietly(self) -> u64 {
+    pub(super) fn leave_quietly(self) -> u64 {
         drop_quietly(self.event);
         drop_quietly(self.evicted);
         self.sequence
     }
 
     #[inline]
-    fn leave(self) -> u64 {
+    pub(super) fn leave(self) -> u64 {
         // The caller's own event may panic on the caller; another publisher's may not, and not meanwhile.
         if let Some(evicted) = self.evicted {
             drop_quietly(evicted);

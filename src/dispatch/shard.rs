@@ -21,12 +21,12 @@ pub(crate) struct Tally(AtomicU64);
 impl Tally {
     #[inline]
     pub(crate) fn add(&self, n: u64) {
-        // Ordering: Relaxed. There is one writer; a reader that needs an exact sum has synchronised with it.
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        // Ordering: Release, with the Acquire in `get`: who finds an event completed sees what its handlers did.
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Release);
     }
 
     pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Acquire)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A subscription without its closures: who it is, what it wants, and what became of its deliveries.
 
+use super::retry::Backoff;
 use super::slots::Entry;
 use crate::matcher::Pattern;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +13,8 @@ pub(crate) struct Subscriber {
     id: SmolStr,
     pub(crate) patterns: Box<[Pattern]>,
     pub(crate) attempts_max: u32,
+    /// Between attempts; `None`: what the bus does.
+    pub(crate) backoff: Option<Backoff>,
     /// At most one turn: set once it was taken.
     once: Option<AtomicBool>,
     /// The handler, the filter and their captures have been dropped.
@@ -21,6 +24,7 @@ pub(crate) struct Subscriber {
     pub(crate) succeeded_before: u64,
     pub(crate) filtered: AtomicU64,
     pub(crate) failed_attempts: AtomicU64,
+    pub(crate) retried: AtomicU64,
     pub(crate) dead_lettered: AtomicU64,
     pub(crate) cancelled: AtomicU64,
 }
@@ -30,6 +34,7 @@ pub(crate) struct Wishes {
     pub(crate) id: SmolStr,
     pub(crate) patterns: Box<[Pattern]>,
     pub(crate) attempts_max: u32,
+    pub(crate) backoff: Option<Backoff>,
     pub(crate) once: bool,
 }
 
@@ -41,12 +46,14 @@ impl Subscriber {
             id: wishes.id,
             patterns: wishes.patterns,
             attempts_max: wishes.attempts_max,
+            backoff: wishes.backoff,
             once: wishes.once.then(AtomicBool::default),
             gone: AtomicBool::new(false),
             begun_before: before.0,
             succeeded_before: before.1,
             filtered: AtomicU64::new(0),
             failed_attempts: AtomicU64::new(0),
+            retried: AtomicU64::new(0),
             dead_lettered: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
         }

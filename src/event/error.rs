@@ -1,6 +1,6 @@
 //! Why an event was not published.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use thiserror::Error as ThisError;
 
@@ -60,9 +60,42 @@ pub enum PublishErrorKind {
         /// How many may nest.
         limit: usize,
     },
+    /// There was no room in the event's queue.
+    #[error("{0}")]
+    Full(EventQueueError),
     /// The payload does not fit its schema.
     #[error("{0}")]
     Rejected(EventValidationError),
+}
+
+/// A bounded queue had no room.
+#[derive(Clone, Debug, PartialEq, Eq, ThisError)]
+#[error("the queue is full: {capacity} events wait in this lane and band{}", waited_text(*waited))]
+#[non_exhaustive]
+pub struct EventQueueError {
+    capacity: usize,
+    waited: Duration,
+}
+
+impl EventQueueError {
+    #[cfg(feature = "queued")]
+    pub(crate) fn new(capacity: usize, waited: Duration) -> Self {
+        EventQueueError { capacity, waited }
+    }
+
+    /// How many events the queue holds: one lane's band.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// How long the publisher waited for room: zero if the queue's policy, or being inside a handler, forbids to wait.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+}
+
+fn waited_text(waited: Duration) -> String {
+    if waited.is_zero() { String::new() } else { format!(", after a wait of {waited:?}") }
 }
 
 impl From<InvalidText> for EventPublishError {
@@ -95,6 +128,7 @@ impl Error for EventPublishError {
         match &self.0.kind {
             PublishErrorKind::Invalid(invalid) => Some(invalid),
             PublishErrorKind::Payload(error) => Some(error),
+            PublishErrorKind::Full(error) => Some(error),
             PublishErrorKind::Rejected(error) => Some(error),
             _ => None,
         }

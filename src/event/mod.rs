@@ -51,7 +51,7 @@ pub use self::{
         create_system_startup_event,
     },
     domain::Domain,
-    error::{EventPublishError, PublishErrorKind},
+    error::{EventPublishError, EventQueueError, PublishErrorKind},
     kind::EventType,
     lifecycle::{
         task_completed, task_failed, task_retrying, task_started, workflow_completed, workflow_failed,

@@ -1,9 +1,15 @@
 //! Atomics, and a fence that costs one side nothing.
 //!
 //! This is the only place that names `std::sync::atomic`, so that one look finds who uses which, and something else
-//! can stand in for the real thing everywhere at once.
+//! can stand in for the real thing: for the parts that say `modelled`, `loom` does under `--cfg loom`.
 
 mod asymmetric;
+#[cfg(feature = "queued")]
+pub(crate) mod modelled;
+#[cfg(all(loom, feature = "queued"))]
+mod stand_in;
 
 pub(crate) use asymmetric::{heavy_fence, kernel_fences, light_fence};
+/// One who waits for it, blocking or not, is a `SignalListener`.
+pub(crate) use event_listener::{Event as Signal, EventListener as SignalListener, Listener};
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};

@@ -2,19 +2,23 @@
 
 use crate::input::Source;
 use crate::output::Output;
-use crate::report::Letters;
+use crate::report::{Letters, complain};
 use crate::signals::DRAIN_LIMIT;
 use crate::stream::{Stream, Streamed};
 use crate::summary::{Summary, pace};
 use crate::text::printable;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use codomyrmex_events::{Event, EventBus, Subscription, Validation};
+use codomyrmex_events::{
+    CorrelationId, Event, EventBus, EventBusBuilder, Overflow, Subscription, Validation,
+};
 use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Publish a stream of events on a bus, and print those that the globs hear
 ///
@@ -25,6 +29,9 @@ use std::sync::Arc;
 /// Blank lines are skipped and not counted; CRLF, a missing last newline and a UTF-8 byte order mark at the start are
 /// fine. A rejected line is reported on standard error as FILE:LINE: reason, and the stream goes on. A line may have
 /// 1 MiB (1,048,576 bytes, not counting its ending).
+///
+/// With --queued, or CODOMYRMEX_EVENT_ASYNC=true, worker threads print the events: in the order read for each order key, and
+/// by their priority otherwise.
 ///
 /// SIGINT and SIGTERM stop the reading: complete lines that were read already are still published, the summary is
 /// given, and the exit code is 130 or 143. A second signal ends at once.
@@ -54,6 +61,18 @@ pub(crate) struct Dispatch {
     /// Print no events
     #[arg(long)]
     quiet: bool,
+
+    /// Queue the events for worker threads, instead of handling each before the next is read
+    #[arg(long)]
+    queued: bool,
+
+    /// Threads of a queued bus, 1 to 1,024 [default: CODOMYRMEX_EVENT_WORKERS, else 4]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+
+    /// What keeps events of a queued bus in order: those with the same one are printed in the order read
+    #[arg(long, value_name = "KEY", value_enum, default_value_t = OrderKey::Source)]
+    order_key: OrderKey,
 }
 
 const EXAMPLES: &str = "\
@@ -76,6 +95,7 @@ bus of this command keeps neither history nor letters in memory.
 
 Examples:
   codomyrmex-events dispatch events.ndjson --on 'build.*' --on '*.complete'
+  codomyrmex-events dispatch events.ndjson --on '*' --queued --workers 8 --order-key correlation
   codomyrmex-events dispatch events.ndjson --quiet --summary json --dead-letters rejected.ndjson
   tail -f events.ndjson | codomyrmex-events dispatch --on '*.error' --validate off";
 
@@ -87,6 +107,30 @@ enum Validate {
     All,
     /// None
     Off,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OrderKey {
+    /// The event's source
+    Source,
+    /// Its correlation id; events without one are all alike
+    Correlation,
+    /// Its type
+    Type,
+}
+
+impl OrderKey {
+    fn of(self, event: &Event) -> u64 {
+        match self {
+            OrderKey::Source => hash(Some(event.source().as_str())),
+            OrderKey::Correlation => hash(event.correlation_id().map(CorrelationId::as_str)),
+            OrderKey::Type => hash(Some(event.event_type().as_str())),
+        }
+    }
+}
+
+fn hash(text: Option<&str>) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(text)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -109,7 +153,7 @@ impl Dispatch {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         // Nothing here asks for history or letters, and a thousand events of 1 MiB are no flat memory.
         let bus = EventBus::builder().from_env()?.history(0).dead_letters(0);
-        let bus = bus.validate(self.validate.into()).build()?;
+        let bus = self.dispatching(bus).validate(self.validate.into()).build()?;
         let output = Output::new().context("standard output")?;
         let subscriptions = self.subscribe(&bus, &output)?;
 
@@ -119,17 +163,38 @@ impl Dispatch {
         if prints && source.is_stdout() {
             bail!("{}: the input is also the output, and would grow for ever", source.name);
         }
-        let idle = Arc::clone(&output);
-        let stream = Stream::start(source, letters, prints, move || idle.flushed())?;
-        let streamed = stream.run(
+        let (idle, idle_bus) = (Arc::clone(&output), bus.clone());
+        let on_idle = move || {
+            // What workers have not printed yet is on its way to whoever waits at the other end.
+            let _ = idle_bus.flush(DRAIN_LIMIT);
+            idle.flushed()
+        };
+        let stream = Stream::start(source, letters, prints, on_idle)?;
+        let mut streamed = stream.run(
             || output.is_lost(),
             |text| {
                 bus.publish(Event::from_json_slice(text)?)?;
                 Ok(())
             },
         );
-        bus.shutdown(DRAIN_LIMIT);
+        let draining = Instant::now();
+        let report = bus.shutdown(DRAIN_LIMIT);
+        streamed.elapsed += draining.elapsed();
+        if !report.is_complete() {
+            complain(&format!("{} events were not handled within {DRAIN_LIMIT:?}", report.pending()));
+        }
         Ok(self.conclude(&bus, &output, &subscriptions, streamed))
+    }
+
+    /// With workers, if that was asked for. A file is no reason to lose events: its reader waits for room.
+    fn dispatching(&self, bus: EventBusBuilder) -> EventBusBuilder {
+        let bus = match self.workers {
+            Some(workers) => bus.max_workers(workers),
+            None => bus,
+        };
+        let key = self.order_key;
+        let bus = bus.order_by(move |event| key.of(event)).overflow(Overflow::Block(Duration::MAX));
+        if self.queued { bus.queued() } else { bus }
     }
 
     /// One subscription for each distinct glob, in the order given.

@@ -1,0 +1,218 @@
+//! The end of a bus: refuse, drain, report; asked for, or because the last handle was dropped.
+
+use super::{Bus, EventBus};
+use crate::clock::Deadline;
+use crate::context;
+use crate::dispatch::retry::{Due, Retry};
+use crate::event::Event;
+use crate::quiet::log;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the drop of a bus's last handle waits for what was accepted.
+pub const DRAIN_ON_DROP: Duration = Duration::from_secs(5);
+
+/// How a bus ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    pending: u64,
+    undelivered: Vec<UndeliveredEvent>,
+}
+
+/// An event that was accepted and not handled to the end when its bus was shut down.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UndeliveredEvent {
+    event: Arc<Event>,
+    sequence: u64,
+    subscriber_id: Option<String>,
+}
+
+impl UndeliveredEvent {
+    /// The event.
+    #[must_use]
+    pub fn event(&self) -> &Arc<Event> {
+        &self.event
+    }
+
+    /// The number of its publication.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Whose handler was to be tried again; none if no handler had its turn.
+    #[must_use]
+    pub fn subscriber_id(&self) -> Option<&str> {
+        self.subscriber_id.as_deref()
+    }
+
+    fn waiting(retry: &Retry) -> Self {
+        UndeliveredEvent {
+            event: Arc::clone(&retry.event),
+            sequence: retry.sequence,
+            subscriber_id: Some(retry.subscriber.id().to_owned()),
+        }
+    }
+}
+
+impl ShutdownReport {
+    /// Events that were accepted and were not handled to the end when the limit was over; 0 after a complete shutdown.
+    /// Those that were being handled at that moment are among them, and may end later.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        self.pending
+    }
+
+    /// What was given up, by sequence number: events that no handler had heard, which count as dropped; and deliveries
+    /// that waited for another attempt, which count as cancelled.
+    #[must_use]
+    pub fn undelivered(&self) -> &[UndeliveredEvent] {
+        &self.undelivered
+    }
+
+    /// Whether everything that was accepted has been handled.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.pending == 0
+    }
+}
+
+impl EventBus {
+    /// Refuses new events and subscriptions, and waits up to `limit` until all that was accepted has been handled,
+    /// retries included. What is left then is given up, and reported event by event. Called from within a handler of
+    /// this bus, it does not wait and gives nothing up: what is pending goes on, and is reported as a number.
+    pub fn shutdown(&self, limit: Duration) -> ShutdownReport {
+        self.bus.shut_down(limit)
+    }
+}
+
+impl Bus {
+    pub(super) fn shut_down(&self, limit: Duration) -> ShutdownReport {
+        let engine = &self.engine;
+        let deadline = Deadline::after(limit);
+        self.close();
+        if context::is_inside(engine.key) {
+            return ShutdownReport { pending: engine.pending(), undelivered: Vec::new() };
+        }
+        let in_progress = engine.publishes_in_progress();
+        deadline.wait_until(|| in_progress.are_over());
+        self.wait_until_quiet(deadline);
+        let pending = engine.pending();
+        let mut undelivered = self.give_up();
+        undelivered.sort_by_key(|left| left.sequence);
+        self.stop_workers(pending == 0);
+        ShutdownReport { pending, undelivered }
+    }
+
+    fn close(&self) {
+        self.registry.close(&self.engine);
+        #[cfg(feature = "queued")]
+        if let Some(queue) = &self.engine.queue {
+            queue.lanes.end_waits();
+        }
+    }
+
+    /// Waits until nothing is pending; false if the time is up first.
+    pub(super) fn wait_until_quiet(&self, deadline: Deadline) -> bool {
+        loop {
+            let flusher = self.engine.flusher();
+            if self.engine.pending() == 0 {
+                return true;
+            }
+            if deadline.is_past() {
+                return false;
+            }
+            flusher.wait(deadline.left());
+        }
+    }
+
+    /// Takes back all that waits: in the lanes, for another attempt, for room.
+    fn give_up(&self) -> Vec<UndeliveredEvent> {
+        let engine = &self.engine;
+        let mut undelivered = Vec::new();
+        #[allow(unused_mut, reason = "there are more with a queue")]
+        let mut retries: Vec<Box<Retry>> = Vec::new();
+        for due in engine.timers.stop() {
+            match due {
+                Due::Retry(retry) => retries.push(retry),
+                Due::Bell(bell) => bell.ring(),
+            }
+        }
+        #[cfg(feature = "queued")]
+        if let Some(queue) = &engine.queue {
+            retries.extend(queue.due_now());
+            for job in queue.lanes.drain() {
+                let (event, sequence) = (Arc::clone(&job.event), job.sequence);
+                undelivered.push(UndeliveredEvent { event, sequence, subscriber_id: None });
+                engine.discard(queue, job.event, job.sequence);
+            }
+        }
+        for retry in retries {
+            undelivered.push(UndeliveredEvent::waiting(&retry));
+            engine.give_up(*retry);
+        }
+        undelivered
+    }
+
+    /// Sends the workers home, and waits for them if they have nothing to do.
+    #[cfg_attr(not(feature = "queued"), allow(clippy::unused_self, unused_variables, reason = "no workers"))]
+    fn stop_workers(&self, are_idle: bool) {
+        #[cfg(feature = "queued")]
+        if let Some(queue) = &self.engine.queue {
+            queue.stop();
+            let workers = self.workers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            if let Some(workers) = workers.filter(|_| are_idle) {
+                workers.join();
+            }
+        }
+    }
+}
+
+/// What all handles on a bus share. The bus ends with it.
+pub(super) struct Handle {
+    pub(super) bus: Arc<Bus>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let engine = &self.bus.engine;
+        let is_over = !engine.table().is_open;
+        if is_over && engine.timers.is_stopped() {
+            return;
+        }
+        if !engine.has_threads() {
+            // Inline, and nothing was ever put off: handles are borrowed by those who publish.
+            self.bus.close();
+            return;
+        }
+        let bus = Arc::clone(&self.bus);
+        if engine.pending() == 0 && !context::is_inside(engine.key) {
+            end(&bus);
+            return;
+        }
+        // The bus's own thread drains where the caller must not wait.
+        if context::is_inside(engine.key) || is_async_context() {
+            let drained = Arc::clone(&bus);
+            let thread = std::thread::Builder::new().name("events-drain".to_owned());
+            if thread.spawn(move || end(&drained)).is_ok() {
+                return;
+            }
+        }
+        end(&bus);
+    }
+}
+
+fn end(bus: &Bus) {
+    let report = bus.shut_down(DRAIN_ON_DROP);
+    if !report.is_complete() {
+        let (pending, given_up) = (report.pending, report.undelivered.len());
+        log(|| tracing::warn!(pending, given_up, "a bus was dropped before all its events were handled"));
+    }
+}
+
+/// Whether the current thread belongs to an async runtime, whose tasks must not be held up.
+fn is_async_context() -> bool {
+    false
+}

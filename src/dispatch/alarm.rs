@@ -1,0 +1,68 @@
+//! Time limits of async waits: a bell that the bus's timers ring, so that no runtime is needed.
+
+use super::engine::Engine;
+use super::retry::Due;
+use crate::sync::{AtomicBool, Ordering, Signal, SignalListener};
+use crate::timers::Ticket;
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// What is rung when the time is up.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    is_rung: AtomicBool,
+    signal: Signal,
+}
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        self.is_rung.store(true, Ordering::Release);
+        self.signal.notify(usize::MAX);
+    }
+}
+
+/// A time limit. Dropping it takes it back.
+pub(crate) struct Alarm<'a> {
+    engine: &'a Engine,
+    bell: Arc<Bell>,
+    ticket: Ticket,
+    rung: SignalListener,
+}
+
+impl Engine {
+    /// An alarm `limit` from now; `None` if there is no room for another, or no thread for it.
+    pub(crate) fn alarm(&self, limit: Duration) -> Option<Alarm<'_>> {
+        let bell = Arc::new(Bell::default());
+        let rung = bell.signal.listen();
+        let ticket = self.wait_for(limit, Due::Bell(Arc::clone(&bell))).ok()?;
+        Some(Alarm { engine: self, bell, ticket, rung })
+    }
+}
+
+impl Alarm<'_> {
+    pub(crate) fn is_past(&self) -> bool {
+        self.bell.is_rung.load(Ordering::Acquire)
+    }
+
+    /// Waits for `other` or for the time to be up. Not to be asked again after either.
+    pub(crate) async fn or(&mut self, other: &mut SignalListener) {
+        poll_fn(|context| {
+            let is_told = Pin::new(&mut *other).poll(context).is_ready();
+            if is_told || Pin::new(&mut self.rung).poll(context).is_ready() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+}
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        self.engine.timers.cancel(self.ticket);
+    }
+}

@@ -1,0 +1,180 @@
+//! Queued dispatch, the publisher's side: an accepted event becomes a job in a lane, and the publisher goes on.
+//!
+//! A place in the lane is reserved before the event gets its number: an event that is refused leaves no trace, and one
+//! that has a number is in the lane. Who waits for room holds no pin, and tries again from the beginning: subscriptions may
+//! have changed meanwhile.
+
+use super::dead_letter::DeadLetter;
+use super::engine::Engine;
+use super::local::{Scratch, View};
+use super::publish::Passed;
+use super::queue::{Job, JobRoute, Overflow, Queue};
+use super::shard::Shard;
+use crate::clock::Deadline;
+use crate::context;
+use crate::event::{Event, EventPublishError, EventType, PublishErrorKind};
+use crate::lanes::Place;
+use crate::quiet::drop_quietly;
+use crate::sync::Ordering;
+use std::sync::Arc;
+
+/// Why an event was not accepted.
+enum Denied {
+    /// There may be room later.
+    Full(Arc<Event>),
+    For(EventPublishError),
+}
+
+/// What came of one try, once the pin is gone.
+struct Accepted {
+    passed: Passed,
+    /// A worker should be woken.
+    wakes: bool,
+    /// What was discarded for want of room.
+    dropped: Option<(Arc<Event>, u64)>,
+}
+
+impl Engine {
+    /// Publishes one event to the workers; waits for room as the bus's policy says.
+    pub(super) fn enqueue(&self, queue: &Queue, event: Arc<Event>) -> Result<u64, EventPublishError> {
+        let (event, _) = self.stamped(event)?;
+        let place = queue.place_of(&event);
+        match self.offer(queue, event, place) {
+            Ok(sequence) => Ok(sequence),
+            Err(Denied::For(error)) => Err(error),
+            Err(Denied::Full(event)) => self.enqueue_when_freed(queue, event, place),
+        }
+    }
+
+    #[cold]
+    fn enqueue_when_freed(
+        &self,
+        queue: &Queue,
+        mut event: Arc<Event>,
+        place: Place,
+    ) -> Result<u64, EventPublishError> {
+        // Inside a handler the room might never come: the worker that would make it is this one.
+        let limit = queue.limit().filter(|_| !context::is_inside(self.key)).unwrap_or_default();
+        let deadline = Deadline::after(limit);
+        while !deadline.is_past() {
+            let mut waiter = queue.lanes.waiter(place);
+            event = match self.offer(queue, event, place) {
+                Ok(sequence) => return Ok(sequence),
+                Err(Denied::For(error)) => return Err(error),
+                Err(Denied::Full(event)) => event,
+            };
+            waiter.wait(deadline.left());
+        }
+        Err(self.refuse(queue.full(limit), event))
+    }
+
+    /// [`publish`](Self::publish) for async code: waits for room without blocking the thread. Dropped before it is
+    /// done, it did nothing.
+    pub(crate) async fn enqueue_async(
+        &self,
+        queue: &Queue,
+        event: Arc<Event>,
+    ) -> Result<u64, EventPublishError> {
+        let (mut event, _) = self.stamped(event)?;
+        let place = queue.place_of(&event);
+        event = match self.offer(queue, event, place) {
+            Ok(sequence) => return Ok(sequence),
+            Err(Denied::For(error)) => return Err(error),
+            Err(Denied::Full(event)) => event,
+        };
+        let limit = queue.limit().unwrap_or_default();
+        let mut alarm = (!limit.is_zero()).then(|| self.alarm(limit)).flatten();
+        while let Some(alarm) = alarm.as_mut().filter(|alarm| !alarm.is_past()) {
+            let mut waiter = queue.lanes.waiter(place);
+            event = match self.offer(queue, event, place) {
+                Ok(sequence) => return Ok(sequence),
+                Err(Denied::For(error)) => return Err(error),
+                Err(Denied::Full(event)) => event,
+            };
+            alarm.or(waiter.freed()).await;
+        }
+        Err(self.refuse(queue.full(limit), event))
+    }
+
+    /// One try to put an event in its lane.
+    #[inline]
+    fn offer(&self, queue: &Queue, event: Arc<Event>, place: Place) -> Result<u64, Denied> {
+        let tried = self.pinned(|shard, view, scratch, _| {
+            self.look_again(view, shard);
+            self.offer_pinned(queue, event, place, shard, view, scratch)
+        });
+        let Accepted { passed, wakes, dropped } = tried?;
+        if wakes {
+            queue.sleepers.wake_one();
+        }
+        if let Some((event, sequence)) = dropped {
+            self.discard(queue, event, sequence);
+        }
+        // Over already if nobody hears it.
+        self.tell_flushers();
+        Ok(passed.leave())
+    }
+
+    #[inline]
+    fn offer_pinned(
+        &self,
+        queue: &Queue,
+        event: Arc<Event>,
+        place: Place,
+        shard: &Shard,
+        view: &View,
+        scratch: &mut Scratch,
+    ) -> Result<Accepted, Denied> {
+        if !view.table.is_open {
+            shard.offered.add(1);
+            shard.refused.add(1);
+            return Err(Denied::For(EventPublishError::new(PublishErrorKind::Closed, Some(event))));
+        }
+        let standard = event.event_type().standard_index();
+        let found = match event.event_type() {
+            EventType::Named(name) => Some(self.names.find(name, &view.table, &mut scratch.hits)),
+            _ => None,
+        };
+        let known = found.as_ref().and_then(|found| found.as_ref());
+        let route = match (standard, known) {
+            (Some(index), _) => JobRoute::Standard(Arc::clone(view.table.standard_route(index))),
+            (None, Some(known)) => JobRoute::Shared(known.shared_route()),
+            (None, None) => JobRoute::Standard(Arc::default()),
+        };
+        let is_heard = !route.entries().is_empty();
+        let (reserved, displaced) = if is_heard { queue.find_room(place) } else { (None, None) };
+        if is_heard && reserved.is_none() && queue.settings.overflow != Overflow::DropNewest {
+            return Err(Denied::Full(event));
+        }
+        // From here on the event is accepted.
+        if let Some(index) = standard {
+            shard.published[index].add(1);
+        } else if let Some(known) = known {
+            known.count();
+        }
+        shard.offered.add(1);
+        shard.accepted.add(1);
+        let dropped = displaced.map(|job| (job.event, job.sequence));
+        let Some(reserved) = reserved else {
+            let (sequence, evicted) = self.record_shared(&mut scratch.spare, &event);
+            let (event, dropped) =
+                if is_heard { (None, Some((event, sequence))) } else { (Some(event), None) };
+            shard.completed.add(u64::from(!is_heard));
+            return Ok(Accepted { passed: Passed { sequence, event, evicted }, wakes: false, dropped });
+        };
+        let (sequence, evicted) = self.record_shared(&mut scratch.spare, &event);
+        let wakes = reserved.fill(Job { event, sequence, route });
+        Ok(Accepted { passed: Passed { sequence, event: None, evicted }, wakes, dropped })
+    }
+
+    /// Counts an event that was accepted and will not be handled, and keeps it as a letter if that was asked for.
+    pub(crate) fn discard(&self, queue: &Queue, event: Arc<Event>, sequence: u64) {
+        self.dropped.fetch_add(1, Ordering::SeqCst);
+        if queue.settings.keeps_dropped {
+            self.add_letter(DeadLetter::dropped(&event, sequence));
+            self.after_pin();
+        }
+        drop_quietly(event);
+        self.tell_flushers();
+    }
+}

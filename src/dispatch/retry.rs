@@ -1,0 +1,153 @@
+//! Trying again later: a failed delivery waits with the timers, and holds neither a thread nor a closure meanwhile.
+//!
+//! An event is completed when the last of its deliveries has ended, so those that go on after its turns are over share
+//! a [`Tail`]. It is made when the first of them is put off: an event whose handlers succeed costs none.
+
+use super::alarm::Bell;
+use super::deliver::{Ending, Turn};
+use super::engine::Engine;
+use super::subscriber::Subscriber;
+use crate::clock::Timestamp;
+use crate::event::Event;
+use crate::quiet::drop_quietly;
+use crate::sync::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many deliveries of one bus may wait for another attempt, and async publishers for room. One delivery more becomes
+/// a dead letter at once.
+pub const WAITING_RETRIES_MAX: usize = 65_536;
+
+/// How long a failed delivery waits before it is tried again: exponential, with full jitter.
+///
+/// Before attempt `n + 1` it waits a random time between 0 and `first * 2^(n - 1)`, at most `most`: what AWS calls full
+/// jitter, which spreads those that failed together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    first: Duration,
+    most: Duration,
+    has_jitter: bool,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Backoff { first: Duration::from_millis(100), most: Duration::from_secs(30), has_jitter: true }
+    }
+}
+
+impl Backoff {
+    /// Doubles from `first` to at most `most`, with full jitter. Default: 100 ms to 30 s.
+    #[must_use]
+    pub fn exponential(first: Duration, most: Duration) -> Self {
+        Backoff { first, most, has_jitter: true }
+    }
+
+    /// Waits the whole time, not a random part of it.
+    #[must_use]
+    pub fn without_jitter(self) -> Self {
+        Backoff { has_jitter: false, ..self }
+    }
+
+    /// The longest wait after `attempts` failed attempts.
+    #[must_use]
+    pub fn most_after(&self, attempts: u32) -> Duration {
+        let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1));
+        self.first.saturating_mul(doubled).min(self.most)
+    }
+
+    pub(crate) fn after(&self, attempts: u32) -> Duration {
+        let most = self.most_after(attempts);
+        if self.has_jitter { most.mul_f64(fastrand::f64()) } else { most }
+    }
+}
+
+/// The deliveries of an event that are not over with its turns.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    open: AtomicUsize,
+}
+
+impl Tail {
+    /// Of an event whose turns are still being taken.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Tail { open: AtomicUsize::new(1) })
+    }
+
+    pub(crate) fn add(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One delivery, or the event's turns, are over. True if that was the last.
+    pub(crate) fn end(&self) -> bool {
+        // Ordering: AcqRel. Who ends it has seen all that the others counted.
+        self.open.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+}
+
+/// A delivery that failed and is to be tried again.
+#[derive(Debug)]
+pub(crate) struct Retry {
+    pub(crate) subscriber: Arc<Subscriber>,
+    pub(crate) event: Arc<Event>,
+    pub(crate) sequence: u64,
+    /// Made so far.
+    pub(crate) attempts: u32,
+    pub(crate) chain: Vec<String>,
+    pub(crate) first_failed_at: Timestamp,
+    pub(crate) tail: Arc<Tail>,
+}
+
+/// What the timers of a bus keep.
+#[derive(Debug)]
+pub(crate) enum Due {
+    Retry(Box<Retry>),
+    Bell(Arc<Bell>),
+}
+
+impl Engine {
+    /// Makes one more attempt, on this thread.
+    pub(crate) fn try_again(&self, retry: Retry) {
+        let event = Arc::clone(&retry.event);
+        self.pinned(|shard, view, _, pin| {
+            self.look_again(view, shard);
+            let turn = Turn::new(self, pin, &view.turns, &event, retry.sequence);
+            self.frame(&event, 0).enter(|| turn.retry(retry));
+        });
+        drop_quietly(event);
+    }
+
+    /// Ends a delivery that nobody will try again: its bus is shut down.
+    pub(crate) fn give_up(&self, retry: Retry) {
+        let Retry { subscriber, event, tail, .. } = retry;
+        self.count_ending(&subscriber, &Ending::Cancelled);
+        self.end_tail(&tail);
+        drop_quietly(event);
+    }
+
+    /// One of the event's late deliveries, or its turns, are over.
+    pub(crate) fn end_tail(&self, tail: &Tail) {
+        if tail.end() {
+            self.completed_late.fetch_add(1, Ordering::SeqCst);
+            self.tell_flushers();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let backoff = Backoff::exponential(Duration::from_millis(100), Duration::from_secs(1));
+        let most: Vec<u128> = (1..=6).map(|attempts| backoff.most_after(attempts).as_millis()).collect();
+        assert_eq!(most, [100, 200, 400, 800, 1_000, 1_000]);
+        assert_eq!(backoff.most_after(u32::MAX), Duration::from_secs(1));
+        for attempts in 1..100 {
+            assert!(backoff.after(attempts) <= backoff.most_after(attempts));
+            assert_eq!(backoff.without_jitter().after(attempts), backoff.most_after(attempts));
+        }
+        let waits: std::collections::HashSet<_> = (0..100).map(|_| backoff.after(6)).collect();
+        assert!(waits.len() > 50, "jitter spreads");
+    }
+}

@@ -1,0 +1,122 @@
+//! Queued dispatch, the workers' side: each thread of a `rayon` pool hosts one long-lived drain loop.
+//!
+//! A worker holds a lane for a turn of up to 32 jobs, which it takes one by one, so that a critical event overtakes all
+//! that was not begun. Then others may have the lane. Each job is run under a pin of its own: who waits for an
+//! unsubscription waits for one event, not for a turn.
+
+use super::deliver::Turn;
+use super::engine::{Engine, Owner};
+use super::queue::{Job, Queue, WaitStrategy};
+use crate::clock::Deadline;
+use crate::quiet::drop_quietly;
+use crate::sync::Ordering;
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+/// The threads of a queued bus.
+pub(crate) struct Workers {
+    pool: ThreadPool,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts `count` threads named `events-worker-N`; `processors`, if there are any, say where they run, in turn.
+    /// They keep `owner` alive until its queue is stopped.
+    pub(crate) fn start(
+        owner: &Arc<dyn Owner>,
+        count: usize,
+        processors: &[usize],
+    ) -> Result<Self, ThreadPoolBuildError> {
+        let mut threads = Vec::with_capacity(count);
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(count)
+            .spawn_handler(|worker| {
+                let name = format!("events-worker-{}", worker.index());
+                let processor =
+                    (!processors.is_empty()).then(|| processors[worker.index() % processors.len()]);
+                threads.push(thread::Builder::new().name(name).spawn(move || {
+                    if let Some(id) = processor
+                        && !core_affinity::set_for_current(core_affinity::CoreId { id })
+                    {
+                        tracing::warn!(processor = id, "a worker cannot be pinned to this processor");
+                    }
+                    worker.run();
+                })?);
+                Ok(())
+            })
+            .build()?;
+        let owner = Arc::clone(owner);
+        pool.spawn_broadcast(move |worker| {
+            let engine = owner.engine();
+            if let Some(queue) = &engine.queue {
+                engine.work(queue, worker.index());
+            }
+        });
+        Ok(Workers { pool, threads })
+    }
+
+    /// Waits for the threads, whose queue was stopped. Called by one of them, it leaves them to themselves.
+    pub(crate) fn join(self) {
+        let Workers { pool, threads } = self;
+        drop(pool);
+        let me = thread::current().id();
+        if threads.iter().all(|thread| thread.thread().id() != me) {
+            for thread in threads {
+                // A worker's panic was said by the panic hook, and a drain loop has none of its own.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Works until the queue is stopped and empty.
+    fn work(&self, queue: &Queue, worker: usize) {
+        loop {
+            let is_retried = queue.due.pop().map(|retry| self.try_again(*retry)).is_some();
+            if let Some(mut lane) = queue.lanes.hold() {
+                for job in lane.by_ref() {
+                    self.run(job);
+                }
+                lane.leave();
+            } else if !is_retried {
+                self.tell_flushers();
+                if queue.is_stopping.load(Ordering::SeqCst) {
+                    return;
+                }
+                queue.wait(worker);
+            }
+        }
+    }
+
+    /// Hands one event to all who hear it.
+    #[inline]
+    pub(super) fn run(&self, job: Job) {
+        self.pinned(|shard, view, _, pin| {
+            self.look_again(view, shard);
+            let turn = Turn::new(self, pin, &view.turns, &job.event, job.sequence);
+            let is_completed = self.frame(&job.event, 0).enter(|| turn.complete(job.route()));
+            shard.completed.add(u64::from(is_completed));
+        });
+        drop_quietly(job);
+    }
+}
+
+impl Queue {
+    /// Waits for something to do, as the bus's strategy says.
+    fn wait(&self, worker: usize) {
+        if let WaitStrategy::SpinThenPark(limit) = self.settings.wait {
+            let deadline = Deadline::after(limit);
+            while !deadline.is_past() {
+                for _ in 0..64 {
+                    if self.has_work() {
+                        return;
+                    }
+                    std::hint::spin_loop();
+                }
+            }
+        }
+        self.sleepers.sleep(worker, || self.has_work());
+    }
+}

@@ -1,0 +1,268 @@
+//! [`Lanes`]: bounded queues that keep order and share workers.
+//!
+//! A lane is a queue whose items are taken one after the other: one worker at a time holds it. Lanes run beside each
+//! other. Each has four bands; a higher band is served first, and a lower one that waits gets one item after every 16
+//! from above. A band has a bounded number of places, and a place is reserved before anything is put in it, so
+//! whoever holds a reservation cannot be refused any more.
+//!
+//! Workers find lanes with something in them by two short queues of lane numbers, the urgent one first (for the
+//! highest band); a lane is at most once in each. What a lane is waiting for is one byte:
+//!
+//! ```text
+//! bit 0  WORK      something was put in since the holder last looked
+//! bit 1  HELD      a worker takes items out
+//! bit 2  READY     its number is in the queue of ready lanes
+//! bit 3  URGENT    its number is in the queue of urgent ones
+//! ```
+//!
+//! It knows no event; what an item is, and what becomes of it when there is no room, is for its user to say.
+
+mod guards;
+mod sleepers;
+
+pub(crate) use guards::{Held, Reserved, Waiter};
+pub(crate) use sleepers::Sleepers;
+
+use crate::sync::Signal;
+use crate::sync::modelled::{ArrayQueue, AtomicU8, AtomicUsize, Ordering};
+use crossbeam_utils::CachePadded;
+
+/// How many bands a lane has, the highest first.
+pub(crate) const BANDS: usize = 4;
+
+/// How many items one holder takes before others may have the lane.
+pub(crate) const TURN_MAX: usize = 32;
+
+/// After how many items from higher bands a waiting lower band gets one.
+const PASSED_MAX: u8 = 16;
+
+const WORK: u8 = 1;
+const HELD: u8 = 2;
+const READY: u8 = 4;
+const URGENT: u8 = 8;
+
+/// Where an item goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) lane: usize,
+    pub(crate) band: usize,
+}
+
+pub(crate) struct Lanes<T> {
+    lanes: Box<[Lane<T>]>,
+    ready: ArrayQueue<usize>,
+    urgent: ArrayQueue<usize>,
+    /// Places of each band.
+    room: usize,
+}
+
+struct Lane<T> {
+    bands: [Band<T>; BANDS],
+    state: CachePadded<AtomicU8>,
+    /// Of each band, how many items from above went by while it waited. Only the holder looks.
+    passed: [AtomicU8; BANDS],
+}
+
+struct Band<T> {
+    items: ArrayQueue<T>,
+    /// Places reserved or filled.
+    taken: CachePadded<AtomicUsize>,
+    /// How many wait for a place.
+    waiting: CachePadded<AtomicUsize>,
+    freed: Signal,
+}
+
+impl<T> Lanes<T> {
+    /// `lanes` lanes with `room` places in each band; neither may be 0.
+    pub(crate) fn new(lanes: usize, room: usize) -> Self {
+        let band = || Band {
+            items: ArrayQueue::new(room),
+            taken: CachePadded::new(AtomicUsize::new(0)),
+            waiting: CachePadded::new(AtomicUsize::new(0)),
+            freed: Signal::new(),
+        };
+        let lane = |_| Lane {
+            bands: std::array::from_fn(|_| band()),
+            state: CachePadded::new(AtomicU8::new(0)),
+            passed: std::array::from_fn(|_| AtomicU8::new(0)),
+        };
+        Lanes {
+            lanes: (0..lanes).map(lane).collect(),
+            ready: ArrayQueue::new(lanes),
+            urgent: ArrayQueue::new(lanes),
+            room,
+        }
+    }
+
+    /// How many lanes there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Places of each band.
+    pub(crate) fn room(&self) -> usize {
+        self.room
+    }
+
+    fn band(&self, place: Place) -> &Band<T> {
+        &self.lanes[place.lane].bands[place.band]
+    }
+
+    /// A place for one item, if there is one. Dropping it gives it back.
+    #[inline]
+    pub(crate) fn reserve(&self, place: Place) -> Option<Reserved<'_, T>> {
+        let taken = &self.band(place).taken;
+        let mut now = taken.load(Ordering::SeqCst);
+        while now < self.room {
+            // Ordering: SeqCst, with `give_back`: see `Waiter`.
+            match taken.compare_exchange_weak(now, now + 1, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return Some(Reserved::new(self, place)),
+                Err(other) => now = other,
+            }
+        }
+        None
+    }
+
+    /// Takes out the oldest item to make room for another, whose place this is now. `None` if a worker was faster.
+    pub(crate) fn displace(&self, place: Place) -> Option<(Reserved<'_, T>, T)> {
+        let oldest = self.band(place).items.pop()?;
+        Some((Reserved::new(self, place), oldest))
+    }
+
+    /// Announces that somebody is about to wait for a place: what is freed from now on wakes the listener.
+    pub(crate) fn waiter(&self, place: Place) -> Waiter<'_, T> {
+        Waiter::new(self.band(place))
+    }
+
+    /// Ends all waits for a place: there is something else to find out.
+    pub(crate) fn end_waits(&self) {
+        self.lanes.iter().flat_map(|lane| &lane.bands).for_each(|band| {
+            band.freed.notify(usize::MAX);
+        });
+    }
+
+    /// Items in each band, over all lanes.
+    pub(crate) fn depths(&self) -> [usize; BANDS] {
+        std::array::from_fn(|band| self.lanes.iter().map(|lane| lane.bands[band].items.len()).sum())
+    }
+
+    /// Whether a worker that looks would find a lane.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.urgent.is_empty() || !self.ready.is_empty()
+    }
+
+    /// A lane with something in it, urgent ones first, for the caller alone.
+    pub(crate) fn hold(&self) -> Option<Held<'_, T>> {
+        loop {
+            let (number, listed) = match self.urgent.pop() {
+                Some(number) => (number, URGENT),
+                None => (self.ready.pop()?, READY),
+            };
+            if self.lanes[number].begin(listed) {
+                return Some(Held::new(self, number));
+            }
+        }
+    }
+
+    /// Takes out whatever is in the lanes, in no particular order among them. Workers may be taking too.
+    pub(crate) fn drain(&self) -> Vec<T> {
+        let mut drained = Vec::new();
+        for band in self.lanes.iter().flat_map(|lane| &lane.bands) {
+            while let Some(item) = band.items.pop() {
+                band.give_back();
+                drained.push(item);
+            }
+        }
+        drained
+    }
+
+    /// Puts the lane's number where workers look for it, unless it is there or somebody holds the lane. True if a
+    /// worker should be woken.
+    #[inline]
+    fn announce(&self, place: Place) -> bool {
+        let state = &self.lanes[place.lane].state;
+        let wanted = if place.band == 0 { READY | URGENT } else { READY };
+        let mut before = state.load(Ordering::Relaxed);
+        loop {
+            let listed = if before & HELD == 0 { wanted & !before } else { 0 };
+            // Ordering: AcqRel, and an exchange even if nothing changes: the holder that sees WORK sees the item.
+            match state.compare_exchange_weak(
+                before,
+                before | WORK | listed,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => {
+                    self.list(place.lane, listed);
+                    return listed != 0;
+                }
+                Err(other) => before = other,
+            }
+        }
+    }
+
+    fn list(&self, number: usize, listed: u8) {
+        if listed & URGENT != 0 {
+            let is_listed = self.urgent.push(number).is_ok();
+            debug_assert!(is_listed, "a lane is listed once");
+        }
+        if listed & READY != 0 {
+            let is_listed = self.ready.push(number).is_ok();
+            debug_assert!(is_listed, "a lane is listed once");
+        }
+    }
+}
+
+impl<T> Lane<T> {
+    /// Its number was taken out of the queue `listed`. True if the caller holds the lane now.
+    fn begin(&self, listed: u8) -> bool {
+        let mut before = self.state.load(Ordering::Relaxed);
+        loop {
+            let begins = before & (HELD | WORK) == WORK;
+            let unlisted = before & !listed;
+            let after = if begins { (unlisted | HELD) & !WORK } else { unlisted };
+            // Ordering: AcqRel: see `announce`.
+            match self.state.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return begins,
+                Err(other) => before = other,
+            }
+        }
+    }
+
+    /// The next item by band; the holder alone asks.
+    fn take(&self) -> Option<T> {
+        let first = self.bands.iter().position(|band| !band.items.is_empty())?;
+        let mut chosen = first;
+        for lower in first + 1..BANDS {
+            let passed = &self.passed[lower];
+            if self.bands[lower].items.is_empty() {
+                passed.store(0, Ordering::Relaxed);
+            } else if chosen == first && passed.load(Ordering::Relaxed) >= PASSED_MAX {
+                chosen = lower;
+                passed.store(0, Ordering::Relaxed);
+            } else {
+                passed.store(passed.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
+            }
+        }
+        // Whoever displaces or drains may have been faster.
+        let item = self.bands[chosen].items.pop()?;
+        self.bands[chosen].give_back();
+        Some(item)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bands.iter().all(|band| band.items.is_empty())
+    }
+}
+
+impl<T> Band<T> {
+    #[inline]
+    fn give_back(&self) {
+        // Ordering: SeqCst here and in `Lanes::waiter` and `reserve`: of "give back, then look for waiters" and "wait,
+        // then try again", one sees the other.
+        self.taken.fetch_sub(1, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) != 0 {
+            self.freed.notify_additional(1);
+        }
+    }
+}

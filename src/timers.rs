@@ -1,0 +1,179 @@
+//! [`Timers`]: items that wait for their time, in one ordered map, with one thread that waits for the earliest.
+//!
+//! Due times are absolute, so they do not drift; a pending item costs a node of the map and no thread. Taking one back
+//! frees it at once. Only map operations run under the lock: items are dropped by whoever was given them.
+
+use crate::clock::{Clock, Moment};
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Names one pending item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket {
+    due: Moment,
+    /// Ties are in order of adding.
+    number: u64,
+}
+
+pub(crate) struct Timers<T> {
+    clock: Clock,
+    room: usize,
+    pending: Mutex<Pending<T>>,
+    changed: Condvar,
+}
+
+struct Pending<T> {
+    items: BTreeMap<Ticket, T>,
+    last_number: u64,
+    is_stopped: bool,
+}
+
+impl<T> Timers<T> {
+    /// At most `room` items wait at a time.
+    pub(crate) fn new(clock: Clock, room: usize) -> Self {
+        let pending = Pending { items: BTreeMap::new(), last_number: 0, is_stopped: false };
+        Timers { clock, room, pending: Mutex::new(pending), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending<T>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets `item` wait. It comes back if there is no room, or nobody takes what is due any more.
+    pub(crate) fn add(&self, wait: Duration, item: T) -> Result<Ticket, T> {
+        let due = self.clock.now().after(wait);
+        let mut pending = self.lock();
+        if pending.is_stopped || pending.items.len() >= self.room {
+            return Err(item);
+        }
+        pending.last_number += 1;
+        let ticket = Ticket { due, number: pending.last_number };
+        let is_first = pending.items.first_key_value().is_none_or(|(first, _)| ticket < *first);
+        pending.items.insert(ticket, item);
+        drop(pending);
+        if is_first {
+            self.changed.notify_one();
+        }
+        Ok(ticket)
+    }
+
+    /// Takes an item back, unless it was taken out already.
+    pub(crate) fn cancel(&self, ticket: Ticket) -> Option<T> {
+        self.lock().items.remove(&ticket)
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.lock().is_stopped
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().items.len()
+    }
+
+    /// Takes out the earliest item once its time has come, and waits until then; `None` when stopped.
+    pub(crate) fn wait_due(&self) -> Option<T> {
+        let mut pending = self.lock();
+        while !pending.is_stopped {
+            let now = self.clock.now();
+            pending = match pending.items.first_key_value() {
+                Some((first, _)) if first.due <= now => {
+                    return pending.items.pop_first().map(|(_, item)| item);
+                }
+                Some((first, _)) => {
+                    let wait = first.due.since(now);
+                    self.changed.wait_timeout(pending, wait).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(pending).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        None
+    }
+
+    /// Refuses everything from now on, ends [`wait_due`](Self::wait_due), and hands out what was pending, in due order.
+    pub(crate) fn stop(&self) -> Vec<T> {
+        let items = {
+            let mut pending = self.lock();
+            pending.is_stopped = true;
+            std::mem::take(&mut pending.items)
+        };
+        self.changed.notify_all();
+        items.into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::{AtomicU64, Ordering};
+    use std::sync::Arc;
+    use std::thread;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn items_come_in_the_order_they_are_due_and_ties_in_the_order_added() {
+        let clock = Clock::manual();
+        let timers = Timers::new(clock.clone(), 10);
+        for (wait, name) in [(3, "c"), (1, "a"), (2, "b"), (1, "a2")] {
+            timers.add(SECOND * wait, name).unwrap();
+        }
+        clock.advance_to(clock.now().after(SECOND * 3));
+        let came: Vec<&str> = (0..4).map(|_| timers.wait_due().unwrap()).collect();
+        assert_eq!(came, ["a", "a2", "b", "c"]);
+    }
+
+    #[test]
+    fn a_full_or_stopped_one_gives_the_item_back_and_stopping_hands_out_the_rest() {
+        let timers = Timers::new(Clock::real(), 2);
+        timers.add(SECOND * 200, 2).unwrap();
+        let first = timers.add(SECOND * 100, 1).unwrap();
+        assert_eq!(timers.add(SECOND, 3), Err(3));
+        assert_eq!(timers.cancel(first), Some(1));
+        assert_eq!(timers.cancel(first), None);
+        timers.add(SECOND * 300, 3).unwrap();
+        assert_eq!(timers.stop(), [2, 3]);
+        assert_eq!(timers.add(SECOND, 4), Err(4));
+        assert_eq!(timers.wait_due(), None);
+        assert_eq!(timers.len(), 0);
+    }
+
+    #[test]
+    fn an_earlier_item_added_later_comes_first_and_stopping_ends_the_wait() {
+        let timers = Arc::new(Timers::new(Clock::real(), 10));
+        let waiting = Arc::clone(&timers);
+        let thread = thread::spawn(move || (waiting.wait_due(), waiting.wait_due()));
+        timers.add(SECOND * 1_000, "late").unwrap();
+        timers.add(Duration::from_millis(1), "early").unwrap();
+        while timers.len() > 1 {
+            thread::yield_now();
+        }
+        assert_eq!(timers.stop(), ["late"]);
+        assert_eq!(thread.join().unwrap(), (Some("early"), None));
+    }
+
+    #[test]
+    fn an_item_is_cancelled_or_comes_and_never_both() {
+        const ITEMS: u64 = 20_000;
+        let timers = Arc::new(Timers::new(Clock::real(), ITEMS as usize));
+        let came = Arc::new(AtomicU64::new(0));
+        let (taking, count) = (Arc::clone(&timers), Arc::clone(&came));
+        let thread = thread::spawn(move || {
+            while taking.wait_due().is_some() {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let mut cancelled = 0;
+        for item in 0..ITEMS {
+            let ticket = timers.add(Duration::from_micros(item % 7), item).unwrap();
+            cancelled += u64::from(timers.cancel(ticket).is_some());
+        }
+        while timers.len() > 0 {
+            thread::yield_now();
+        }
+        let left = timers.stop().len() as u64;
+        thread.join().unwrap();
+        assert_eq!(came.load(Ordering::Relaxed) + cancelled + left, ITEMS);
+    }
+}
