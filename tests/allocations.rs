@@ -157,3 +157,26 @@ fn routes_of_made_up_names_are_shared_and_bounded() {
     assert_eq!(stats.deliveries.succeeded, (NAMES * HEARERS) as u64);
     assert!(stats.remembered_names > 10_000, "sharing leaves room for all names: {}", stats.remembered_names);
 }
+
+#[test]
+#[cfg(feature = "queued")]
+fn nor_does_a_queued_one_on_either_side_of_the_queue() {
+    use std::sync::Mutex;
+    for history in [0, 16] {
+        let builder = EventBus::builder().queued().max_workers(1).lane_room(4_096).history(history);
+        let bus = builder.build().expect("valid");
+        let calls: Arc<Mutex<Vec<usize>>> = Arc::new(Mutex::new(Vec::with_capacity(10_000)));
+        let worker = Arc::clone(&calls);
+        let handler = move |_: &Delivery<'_>| worker.lock().expect("nobody panics").push(counting::calls());
+        bus.subscribe(["*.start", "*own*"]).handler(handler).unwrap();
+        for name in NAMES {
+            let event = complete(name);
+            calls.lock().expect("nobody panics").clear();
+            let publisher = allocations(|| publish(&bus, &event));
+            bus.flush(std::time::Duration::from_secs(30)).expect("it gets quiet");
+            let calls = calls.lock().expect("nobody panics");
+            assert_eq!((publisher, calls.len()), (0, 1_100), "{name}, history {history}");
+            assert_eq!(calls[1_099] - calls[100], 0, "the worker, {name}, history {history}");
+        }
+    }
+}

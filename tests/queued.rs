@@ -589,3 +589,92 @@ fn a_reset_carries_over_what_is_queued() {
     go.send(()).unwrap();
     assert_eq!(quiet(&bus).completed, 4);
 }
+
+/// Polls once; true if it is ready.
+fn is_ready<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> bool {
+    future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready()
+}
+
+/// Runs a future on this thread.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+            std::task::Poll::Ready(value) => return value,
+            std::task::Poll::Pending => thread::park_timeout(WATCHDOG),
+        }
+    }
+}
+
+#[test]
+fn an_async_publish_that_waits_for_room_did_nothing_until_there_is_some() {
+    let (bus, go, heard) = stuffed(2, Overflow::Block(WATCHDOG));
+    let before = bus.get_stats();
+    {
+        let mut dropped = std::pin::pin!(bus.publish_async(from("s", "e", 77)));
+        assert!(!is_ready(dropped.as_mut()) && !is_ready(dropped.as_mut()));
+    }
+    let after = bus.get_stats();
+    assert_eq!(
+        (after.offered, after.accepted, after.refused),
+        (before.offered, before.accepted, before.refused)
+    );
+    assert_eq!(bus.history().len(), 3);
+
+    let publishing = bus.clone();
+    let publisher = thread::spawn(move || block_on(publishing.publish_async(from("s", "e", 2))).unwrap());
+    thread::sleep(Duration::from_millis(10));
+    go.send(()).unwrap();
+    assert_eq!(publisher.join().unwrap().sequence(), 4, "the dropped one has no number");
+    quiet(&bus);
+    assert_eq!(*heard.lock().unwrap(), [0, 1, 2]);
+}
+
+#[test]
+fn an_async_publish_waits_no_longer_than_the_limit() {
+    let (bus, go, _) = stuffed(1, Overflow::Block(Duration::from_millis(20)));
+    let refused = block_on(bus.publish_async(from("s", "e", 5))).unwrap_err();
+    assert!(matches!(refused.kind(), PublishErrorKind::Full(_)));
+    assert_eq!(number(refused.event().unwrap()), 5);
+    assert_eq!(
+        block_on(bus.flush_async(Duration::from_millis(10))),
+        Err(FlushError::StillPending { pending: 2 })
+    );
+    go.send(()).unwrap();
+    assert_eq!(block_on(bus.flush_async(WATCHDOG)), Ok(()));
+    assert_eq!(quiet(&bus).refused, 1);
+}
+
+#[test]
+fn a_future_dropped_at_any_moment_leaves_no_place_taken() {
+    let (bus, go, heard) = stuffed(4, Overflow::Block(WATCHDOG));
+    go.send(()).unwrap();
+    thread::scope(|scope| {
+        for publisher in 0..4 {
+            let bus = bus.clone();
+            scope.spawn(move || {
+                for n in 0..500 {
+                    let mut future = std::pin::pin!(bus.publish_async(from("s", "e", 1_000 + n)));
+                    for _ in 0..(n + publisher) % 4 {
+                        if is_ready(future.as_mut()) {
+                            break;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let stats = quiet(&bus);
+    assert_eq!(stats.refused, 0);
+    assert_eq!(heard.lock().unwrap().len() as u64, stats.accepted - 1);
+    // All four places are free again.
+    (0..4).for_each(|n| assert!(bus.publish(from("s", "e", n)).is_ok()));
+    quiet(&bus);
+}

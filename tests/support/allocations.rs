@@ -35,6 +35,12 @@ pub(crate) fn during<T>(work: impl FnOnce() -> T) -> (T, Taken) {
     (result, Taken { calls: CALLS.get(), peak_bytes: bytes(&PEAK), kept_bytes: bytes(&LIVE) })
 }
 
+/// Calls that allocated or grew on this thread, so far.
+#[allow(dead_code, reason = "each test uses a part of it")]
+pub(crate) fn calls() -> usize {
+    CALLS.get()
+}
+
 fn count(calls: usize, bytes: isize) {
     CALLS.set(CALLS.get() + calls);
     LIVE.set(LIVE.get() + bytes);
