@@ -17,7 +17,7 @@ use std::{
 use thiserror::Error;
 
 pub(crate) use deadline::Deadline;
-pub(crate) use monotonic::{Clock, Moment};
+pub(crate) use monotonic::{Clock, Moment, Stopwatch};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 

@@ -62,6 +62,28 @@ pub enum SubscriptionErrorKind {
     /// A handler is tried at least once.
     #[error("attempts must be at least 1")]
     NoAttempts,
+    /// A setting is too small or too large.
+    #[error("{setting}={value}: must be from 1 to {most}")]
+    OutOfRange {
+        /// The builder's method.
+        setting: &'static str,
+        /// What it was called with.
+        value: usize,
+        /// The most that it takes.
+        most: usize,
+    },
+    /// A synchronous handler has no mailbox.
+    #[error("{setting} is for asynchronous handlers")]
+    NotAsync {
+        /// The builder's method.
+        setting: &'static str,
+    },
+    /// No thread for asynchronous handlers could be started.
+    #[error("no runtime for asynchronous handlers: {reason}")]
+    NoRuntime {
+        /// Why.
+        reason: String,
+    },
     /// The bus has been shut down.
     #[error("the bus is shut down")]
     Closed,

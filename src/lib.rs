@@ -8,6 +8,8 @@
 // In reading order, lowest layer first: a file imports its own folder or a layer above it in this list.
 
 // Nothing of ours.
+#[cfg(any(feature = "queued", feature = "async"))]
+mod bounded;
 mod clock;
 mod ids;
 mod quiet;
@@ -39,13 +41,22 @@ pub use bus::*;
 pub use clock::{InvalidTimestamp, Timestamp};
 pub use config::{ConfigError, DEAD_LETTERS_MAX, HISTORY_MAX, LANE_ROOM_MAX, LANES_MAX, WORKERS_MAX};
 pub use context::correlation;
-pub use dispatch::dead_letter::{DeadLetter, DeadLetterKind};
+pub use dispatch::dead_letter::{DeadLetter, DeadLetterKind, EarlierFailure};
+pub use dispatch::drops::DropCounts;
 pub use dispatch::handler::{BoxError, Delivery, HandlerOutcome, HandlerPanic};
+pub use dispatch::latency::LatencyStats;
+pub use dispatch::later::WAITING_EVENTS_MAX;
 pub use dispatch::names::REMEMBERED_NAMES_MAX;
+#[cfg(feature = "async")]
+pub use dispatch::owned::OwnedDelivery;
+#[cfg(any(feature = "queued", feature = "async"))]
+pub use dispatch::policy::Overflow;
 pub use dispatch::publish::NESTED_PUBLISHES_MAX;
 #[cfg(feature = "queued")]
-pub use dispatch::queue::{Overflow, WaitStrategy};
+pub use dispatch::queue::WaitStrategy;
 pub use dispatch::retry::{Backoff, WAITING_RETRIES_MAX};
+pub use dispatch::time_limit::EventTimeoutError;
+pub use dispatch::watch::{DeliveryEnding, DeliveryOutcome, DeliveryReport};
 pub use error::*;
 pub use event::*;
 pub use ids::{CorrelationId, EventId, EventName, InvalidText, Source, TEXT_BYTES_MAX, TextRule};

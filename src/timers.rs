@@ -67,7 +67,23 @@ impl<T> Timers<T> {
         self.lock().is_stopped
     }
 
+    /// Takes out the earliest item, if its time has come.
+    #[cfg(feature = "queued")]
+    pub(crate) fn take_due(&self) -> Option<T> {
+        let now = self.clock.now();
+        let mut pending = self.lock();
+        let first = pending.items.first_entry().filter(|first| first.key().due <= now)?;
+        Some(first.remove())
+    }
+
+    /// When the earliest item is due.
+    #[cfg(feature = "queued")]
+    pub(crate) fn next_due(&self) -> Option<Moment> {
+        self.lock().items.first_key_value().map(|(first, _)| first.due)
+    }
+
     /// How many wait.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.lock().items.len()
     }

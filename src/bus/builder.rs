@@ -1,11 +1,18 @@
 //! Building a bus that differs from the defaults.
 
-use super::{Bus, EventBus};
+#[cfg(feature = "async")]
+use super::runtime::TaskRuntime;
+use super::{Bus, EventBus, Parts};
+use crate::clock::Clock;
 use crate::config::{Asked, ConfigError};
+use crate::dispatch::chores::LetterListener;
+use crate::dispatch::dead_letter::DeadLetter;
+use crate::dispatch::engine::EngineSettings;
 #[cfg(feature = "queued")]
 use crate::dispatch::{
     engine::Owner,
-    queue::{OrderKey, Overflow, Queue, QueueSettings, WaitStrategy},
+    policy::Overflow,
+    queue::{OrderKey, Queue, QueueSettings, WaitStrategy},
     workers::Workers,
 };
 #[cfg(feature = "queued")]
@@ -13,8 +20,10 @@ use crate::event::Event;
 #[cfg(feature = "schema")]
 use crate::schema::EventSchema;
 use std::fmt;
+use std::sync::Arc;
 #[cfg(feature = "queued")]
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
+use std::time::Duration;
 
 /// What `publish` validates. `emit_typed` always does.
 #[cfg(feature = "schema")]
@@ -37,6 +46,13 @@ pub enum Validation {
 pub struct EventBusBuilder {
     asked: Asked,
     environment: Asked,
+    #[cfg(any(feature = "queued", feature = "async"))]
+    keeps_dropped: bool,
+    measures_latency: bool,
+    slow_after: Option<Duration>,
+    letter_listener: Option<LetterListener>,
+    #[cfg(feature = "async")]
+    runtime: Option<tokio::runtime::Handle>,
     #[cfg(feature = "queued")]
     queue: QueueSettings,
     #[cfg(feature = "queued")]
@@ -113,10 +129,40 @@ impl EventBusBuilder {
         self
     }
 
-    /// Keeps a dead letter of each event that was discarded for want of room, or at the limit of a shutdown. Default: no.
-    #[cfg(feature = "queued")]
+    #[cfg(any(feature = "queued", feature = "async"))]
+    /// Keeps a dead letter of each event that was discarded for want of room or at the limit of a shutdown, and of each
+    /// delivery for which a mailbox had no room. Default: no.
     pub fn keep_dropped(mut self) -> Self {
-        self.queue.keeps_dropped = true;
+        self.keeps_dropped = true;
+        self
+    }
+
+    /// Is told of each dead letter, after the handlers of its event, on the thread that ran them; never under a lock. It may
+    /// look at the queue, redrive or publish. A panic is logged. Default: nobody is told.
+    pub fn on_dead_letter(mut self, listener: impl Fn(&DeadLetter) + Send + Sync + 'static) -> Self {
+        self.letter_listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// Measures how long events wait in their lanes and how long handlers take, in all and for each subscription. It costs
+    /// each delivery two looks at the clock. Default: no.
+    pub fn measure_latency(mut self) -> Self {
+        self.measures_latency = true;
+        self
+    }
+
+    /// Warns in the log of each attempt that takes longer, and counts it. It costs each delivery two looks at the clock.
+    /// Default: nothing is slow.
+    pub fn slow_handler(mut self, longer_than: Duration) -> Self {
+        self.slow_after = Some(longer_than);
+        self
+    }
+
+    /// The runtime on which asynchronous handlers run. If it ends before the bus, their deliveries are cancelled. Default: a
+    /// small one of the bus's own, with as many threads as it may have workers, started by the first such handler.
+    #[cfg(feature = "async")]
+    pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
+        self.runtime = Some(runtime);
         self
     }
 
@@ -174,22 +220,53 @@ impl EventBusBuilder {
     /// # Errors
     /// A setting that is out of range; threads that cannot be started.
     pub fn build(self) -> Result<EventBus, ConfigError> {
+        self.build_with(Clock::real())
+    }
+
+    /// Takes what a manual bus needs; only an explicit wish for inline dispatch stays.
+    #[cfg(feature = "queued")]
+    pub(super) fn become_manual(&mut self) {
+        self.asked.queued.get_or_insert(true);
+        self.queue.is_manual = true;
+    }
+
+    /// The bus's time is that of `clock`.
+    pub(super) fn build_with(self, clock: Clock) -> Result<EventBus, ConfigError> {
         let settings = self.asked.or(self.environment).settings()?;
+        #[cfg(any(feature = "queued", feature = "async"))]
+        let is_manual = clock.is_manual();
         #[cfg(feature = "queued")]
         let queue = settings
             .queued
             .then(|| Queue::new(settings.workers, settings.lanes, settings.lane_room, self.queue));
-        let bus = Bus::assemble(
-            settings,
+        #[cfg(feature = "async")]
+        let tasks = match self.runtime {
+            _ if is_manual => TaskRuntime::Driven(Arc::default()),
+            Some(runtime) => TaskRuntime::Given(runtime),
+            None => TaskRuntime::own(settings.workers),
+        };
+        let bus = Bus::assemble(Parts {
+            engine: EngineSettings {
+                history: settings.history,
+                dead_letters: settings.dead_letters,
+                #[cfg(any(feature = "queued", feature = "async"))]
+                keeps_dropped: self.keeps_dropped,
+                measures_latency: self.measures_latency,
+                slow_after: self.slow_after,
+                letter_listener: self.letter_listener,
+                clock,
+            },
             #[cfg(feature = "queued")]
             queue,
+            #[cfg(feature = "async")]
+            tasks,
             #[cfg(feature = "schema")]
-            self.schema,
+            schema: self.schema,
             #[cfg(feature = "schema")]
-            self.validation,
-        );
+            validation: self.validation,
+        });
         #[cfg(feature = "queued")]
-        if settings.queued {
+        if settings.queued && !is_manual {
             let owner: Arc<dyn Owner> = Arc::clone(&bus) as _;
             let workers = Workers::start(&owner, settings.workers, &self.processors)
                 .map_err(|error| ConfigError::new("max_workers", settings.workers, error.to_string()))?;

@@ -101,7 +101,9 @@ impl DeadLetterQueue<'_> {
     }
 
     /// Tries a letter again. A handler's letter is handed to that subscription and to nobody else; an event
-    /// that its schema refused is validated again and published. Success takes the letter out of the queue.
+    /// that its schema refused is validated again and published; one that was dropped is published. Success takes the letter
+    /// out of the queue. An asynchronous handler's letter is put in its mailbox and is out of the queue meanwhile; if it fails
+    /// again, or is not delivered, there is a new letter.
     ///
     /// # Errors
     /// No such letter; a subscription that is gone (the letter stays); a handler that failed again (the letter
@@ -114,9 +116,10 @@ impl DeadLetterQueue<'_> {
         });
         let letter = letter.ok_or(EventDeliveryError::NoSuchLetter { letter: id })?;
         match letter.kind() {
-            DeadLetterKind::Handler => self.redeliver(letter),
             DeadLetterKind::Schema => self.republish(letter, true),
-            DeadLetterKind::Dropped => self.republish(letter, false),
+            // A whole event was dropped; else it was one subscription's delivery.
+            DeadLetterKind::Dropped if letter.subscriber_id().is_none() => self.republish(letter, false),
+            _ => self.redeliver(letter),
         }
     }
 

@@ -31,7 +31,11 @@ impl EventBus {
         if context::is_inside(self.bus.engine.key) {
             return Err(FlushError::WouldDeadlock);
         }
-        if self.bus.wait_until_quiet(Deadline::after(limit)) { Ok(()) } else { Err(self.still_pending()) }
+        if self.bus.wait_until_quiet(limit, Deadline::after(limit)) {
+            Ok(())
+        } else {
+            Err(self.still_pending())
+        }
     }
 
     /// [`flush`](Self::flush) for async code. It needs no particular runtime, and can be dropped at any time.
@@ -42,6 +46,10 @@ impl EventBus {
         let engine = &self.bus.engine;
         if context::is_inside(engine.key) {
             return Err(FlushError::WouldDeadlock);
+        }
+        #[cfg(feature = "queued")]
+        if engine.is_manual() {
+            return self.flush(limit);
         }
         if engine.pending() == 0 {
             return Ok(());
@@ -55,6 +63,14 @@ impl EventBus {
             alarm.or(&mut flusher.quiet).await;
         }
         Err(self.still_pending())
+    }
+
+    /// Waits for `time` on the bus's clock: of a manual bus, until its driver has moved it. It needs no particular runtime.
+    /// Where no more time limits can be kept, or the bus is shut down, it returns at once.
+    pub async fn sleep(&self, time: Duration) {
+        if let Some(alarm) = self.bus.engine.alarm(time) {
+            alarm.rung().await;
+        }
     }
 
     fn still_pending(&self) -> FlushError {

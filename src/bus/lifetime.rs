@@ -3,7 +3,10 @@
 use super::{Bus, EventBus};
 use crate::clock::Deadline;
 use crate::context;
-use crate::dispatch::retry::{Due, Retry};
+#[cfg(feature = "queued")]
+use crate::dispatch::drops::DropCause;
+use crate::dispatch::later::Work;
+use crate::dispatch::retry::Late;
 use crate::event::Event;
 use crate::quiet::log;
 use std::sync::Arc;
@@ -18,6 +21,7 @@ pub const DRAIN_ON_DROP: Duration = Duration::from_secs(5);
 pub struct ShutdownReport {
     pending: u64,
     undelivered: Vec<UndeliveredEvent>,
+    unpublished: Vec<Arc<Event>>,
 }
 
 /// An event that was accepted and not handled to the end when its bus was shut down.
@@ -42,34 +46,40 @@ impl UndeliveredEvent {
         self.sequence
     }
 
-    /// Whose handler was to be tried again; none if no handler had its turn.
+    /// Whose handler was running, or was to be handed it, or to be tried again; none if no handler had its turn.
     #[must_use]
     pub fn subscriber_id(&self) -> Option<&str> {
         self.subscriber_id.as_deref()
     }
 
-    fn waiting(retry: &Retry) -> Self {
+    fn of(late: &Late) -> Self {
         UndeliveredEvent {
-            event: Arc::clone(&retry.event),
-            sequence: retry.sequence,
-            subscriber_id: Some(retry.subscriber.id().to_owned()),
+            event: Arc::clone(&late.event),
+            sequence: late.sequence,
+            subscriber_id: Some(late.subscriber.id().to_owned()),
         }
     }
 }
 
 impl ShutdownReport {
     /// Events that were accepted and were not handled to the end when the limit was over; 0 after a complete shutdown.
-    /// Those that were being handled at that moment are among them, and may end later.
+    /// Those that a synchronous handler was handling at that moment are among them, and may end later.
     #[must_use]
     pub fn pending(&self) -> u64 {
         self.pending
     }
 
-    /// What was given up, by sequence number: events that no handler had heard, which count as dropped; and deliveries
-    /// that waited for another attempt, which count as cancelled.
+    /// What was given up, by sequence number: events that no handler had heard, which count as dropped; and deliveries that
+    /// an asynchronous handler had or was to have, or that waited for another attempt, which count as cancelled.
     #[must_use]
     pub fn undelivered(&self) -> &[UndeliveredEvent] {
         &self.undelivered
+    }
+
+    /// Delayed events whose time had not come. They were never offered, so no count includes them.
+    #[must_use]
+    pub fn unpublished(&self) -> &[Arc<Event>] {
+        &self.unpublished
     }
 
     /// Whether everything that was accepted has been handled.
@@ -94,16 +104,23 @@ impl Bus {
         let deadline = Deadline::after(limit);
         self.close();
         if context::is_inside(engine.key) {
-            return ShutdownReport { pending: engine.pending(), undelivered: Vec::new() };
+            return ShutdownReport {
+                pending: engine.pending(),
+                undelivered: Vec::new(),
+                unpublished: Vec::new(),
+            };
         }
         let in_progress = engine.publishes_in_progress();
         deadline.wait_until(|| in_progress.are_over());
-        self.wait_until_quiet(deadline);
-        let pending = engine.pending();
-        let mut undelivered = self.give_up();
-        undelivered.sort_by_key(|left| left.sequence);
-        self.stop_workers(pending == 0);
-        ShutdownReport { pending, undelivered }
+        self.wait_until_quiet(limit, deadline);
+        let mut report =
+            ShutdownReport { pending: engine.pending(), undelivered: Vec::new(), unpublished: Vec::new() };
+        self.give_up(&mut report);
+        report.undelivered.sort_by_key(|left| left.sequence);
+        self.stop_workers(report.is_complete());
+        #[cfg(feature = "async")]
+        self.tasks.end();
+        report
     }
 
     fn close(&self) {
@@ -114,8 +131,14 @@ impl Bus {
         }
     }
 
-    /// Waits until nothing is pending; false if the time is up first.
-    pub(super) fn wait_until_quiet(&self, deadline: Deadline) -> bool {
+    /// Waits until nothing is pending; false if the time is up first. Of a manual bus, it does what there is to do, and
+    /// moves time on for it by at most `limit`.
+    #[cfg_attr(not(feature = "queued"), allow(unused_variables, reason = "no bus is manual"))]
+    pub(super) fn wait_until_quiet(&self, limit: Duration, deadline: Deadline) -> bool {
+        #[cfg(feature = "queued")]
+        if self.engine.is_manual() {
+            return self.drive_until_quiet(limit);
+        }
         loop {
             let flusher = self.engine.flusher();
             if self.engine.pending() == 0 {
@@ -128,32 +151,32 @@ impl Bus {
         }
     }
 
-    /// Takes back all that waits: in the lanes, for another attempt, for room.
-    fn give_up(&self) -> Vec<UndeliveredEvent> {
+    /// Takes back all that waits: in the lanes, in mailboxes, for another attempt, for its time; and what asynchronous
+    /// handlers are handling.
+    fn give_up(&self, report: &mut ShutdownReport) {
         let engine = &self.engine;
-        let mut undelivered = Vec::new();
-        #[allow(unused_mut, reason = "there are more with a queue")]
-        let mut retries: Vec<Box<Retry>> = Vec::new();
-        for due in engine.timers.stop() {
-            match due {
-                Due::Retry(retry) => retries.push(retry),
-                Due::Bell(bell) => bell.ring(),
+        let mut left: Vec<Box<Late>> = Vec::new();
+        for work in engine.later.stop() {
+            match work {
+                Work::Retry(late) => left.push(late),
+                Work::Publish(delayed) => report.unpublished.push(Arc::clone(&delayed.event)),
             }
         }
         #[cfg(feature = "queued")]
         if let Some(queue) = &engine.queue {
-            retries.extend(queue.due_now());
             for job in queue.lanes.drain() {
                 let (event, sequence) = (Arc::clone(&job.event), job.sequence);
-                undelivered.push(UndeliveredEvent { event, sequence, subscriber_id: None });
-                engine.discard(queue, job.event, job.sequence);
+                report.undelivered.push(UndeliveredEvent { event, sequence, subscriber_id: None });
+                engine.discard(job.into_dropped(), DropCause::ShutDown);
             }
         }
-        for retry in retries {
-            undelivered.push(UndeliveredEvent::waiting(&retry));
-            engine.give_up(*retry);
+        #[cfg(feature = "async")]
+        left.extend(self.registry.mailboxes().iter().flat_map(|mailbox| mailbox.stop()));
+        for late in left {
+            report.undelivered.push(UndeliveredEvent::of(&late));
+            engine.cancel(late);
         }
-        undelivered
+        engine.after_pin();
     }
 
     /// Sends the workers home, and waits for them if they have nothing to do.
@@ -179,7 +202,12 @@ impl Drop for Handle {
     fn drop(&mut self) {
         let engine = &self.bus.engine;
         let is_over = !engine.table().is_open;
-        if is_over && engine.timers.is_stopped() {
+        if is_over && engine.later.is_stopped() {
+            return;
+        }
+        if engine.is_manual() {
+            // Inside one of its own handlers, the driver goes on with what is left.
+            end(&self.bus);
             return;
         }
         if !engine.has_threads() {
@@ -214,5 +242,8 @@ fn end(bus: &Bus) {
 
 /// Whether the current thread belongs to an async runtime, whose tasks must not be held up.
 fn is_async_context() -> bool {
+    #[cfg(feature = "async")]
+    return tokio::runtime::Handle::try_current().is_ok();
+    #[cfg(not(feature = "async"))]
     false
 }

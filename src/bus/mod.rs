@@ -8,7 +8,9 @@
 //! - `subscribe`: making a subscription, step by step; `patterns`: in what forms patterns come; `typed`:
 //!   subscriptions to payloads of a Rust type; `subscription`: the handle on one, and waiting for its end;
 //!   `registry`: who is subscribed, the writers' side of the snapshot;
-//! - `publish`: handing events in, validated or not; `flush`: waiting until they are handled; `lifetime`: the end;
+//! - `publish`: handing events in, validated or not; `schedule`: handing them in later;
+//! - `runtime`: where asynchronous handlers run; `manual`: a bus that a test drives;
+//! - `flush`: waiting until events are handled; `lifetime`: the end;
 //! - `history`, `dead_letters`, `stats`, `types`: what can be asked of it afterwards;
 //! - `global`: one bus for the whole process.
 
@@ -18,9 +20,14 @@ mod flush;
 mod global;
 mod history;
 mod lifetime;
+#[cfg(feature = "queued")]
+mod manual;
 mod patterns;
 mod publish;
 mod registry;
+#[cfg(feature = "async")]
+mod runtime;
+mod schedule;
 mod stats;
 mod subscribe;
 mod subscription;
@@ -38,17 +45,27 @@ pub use global::{
 };
 pub use history::{EventHistory, HistoryQuery, Recorded};
 pub use lifetime::{DRAIN_ON_DROP, ShutdownReport, UndeliveredEvent};
+#[cfg(feature = "queued")]
+pub use manual::{Driver, ManualBusBuilder};
 pub use patterns::{IntoPattern, IntoPatterns};
 pub use publish::Published;
+pub use schedule::ScheduledEvent;
 pub use stats::{DeliveryStats, HistoryStats, Stats, SubscriberStats};
-pub use subscribe::{PATTERNS_MAX, SubscriptionBuilder, TypedSubscriptionBuilder};
+#[cfg(feature = "async")]
+pub use subscribe::{CONCURRENCY_MAX, MAILBOX_ROOM_MAX};
+pub use subscribe::{PATTERNS_MAX, SubscriptionBuilder};
 pub use subscription::{ScopedSubscription, StillRunning, Subscription};
-pub use typed::TypedDelivery;
+#[cfg(feature = "async")]
+pub use typed::OwnedTypedDelivery;
+pub use typed::{TypedDelivery, TypedSubscriptionBuilder};
 pub use types::EventTypeInfo;
 
+use crate::clock::Clock;
 use crate::config::Settings;
-use crate::dispatch::engine::{Engine, Owner};
+use crate::dispatch::engine::{Engine, EngineSettings, Owner};
 use crate::dispatch::handler::Delivery;
+#[cfg(feature = "async")]
+use crate::dispatch::owned::OwnedDelivery;
 #[cfg(feature = "queued")]
 use crate::dispatch::{queue::Queue, workers::Workers};
 #[cfg(feature = "schema")]
@@ -56,6 +73,8 @@ use crate::schema::EventSchema;
 use dead_letters::Letters;
 use lifetime::Handle;
 use registry::Registry;
+#[cfg(feature = "async")]
+use runtime::TaskRuntime;
 use stats::Epoch;
 use std::any::Any;
 use std::fmt;
@@ -101,6 +120,8 @@ pub(crate) struct Bus {
     handle: OnceLock<Weak<Handle>>,
     #[cfg(feature = "queued")]
     workers: Mutex<Option<Workers>>,
+    #[cfg(feature = "async")]
+    tasks: TaskRuntime,
     #[cfg(feature = "schema")]
     schema: EventSchema,
     #[cfg(feature = "schema")]
@@ -114,18 +135,12 @@ impl Owner for Bus {
 }
 
 impl Bus {
-    fn assemble(
-        settings: Settings,
-        #[cfg(feature = "queued")] queue: Option<Queue>,
-        #[cfg(feature = "schema")] schema: Option<EventSchema>,
-        #[cfg(feature = "schema")] validation: Validation,
-    ) -> Arc<Self> {
+    fn assemble(parts: Parts) -> Arc<Self> {
         Arc::new_cyclic(|owner: &Weak<Bus>| Bus {
             engine: Engine::new(
-                settings.history,
-                settings.dead_letters,
+                parts.engine,
                 #[cfg(feature = "queued")]
-                queue,
+                parts.queue,
                 owner.clone(),
             ),
             registry: Registry::new(),
@@ -134,12 +149,27 @@ impl Bus {
             handle: OnceLock::new(),
             #[cfg(feature = "queued")]
             workers: Mutex::default(),
+            #[cfg(feature = "async")]
+            tasks: parts.tasks,
             #[cfg(feature = "schema")]
-            schema: schema.unwrap_or_default(),
+            schema: parts.schema.unwrap_or_default(),
             #[cfg(feature = "schema")]
-            validation,
+            validation: parts.validation,
         })
     }
+}
+
+/// What a bus is put together from.
+struct Parts {
+    engine: EngineSettings,
+    #[cfg(feature = "queued")]
+    queue: Option<Queue>,
+    #[cfg(feature = "async")]
+    tasks: TaskRuntime,
+    #[cfg(feature = "schema")]
+    schema: Option<EventSchema>,
+    #[cfg(feature = "schema")]
+    validation: Validation,
 }
 
 impl EventBus {
@@ -147,16 +177,27 @@ impl EventBus {
     /// does not read the environment; see [`EventBusBuilder::from_env`].
     #[must_use]
     pub fn new() -> Self {
-        let bus = Bus::assemble(
-            Settings::default(),
+        let settings = Settings::default();
+        EventBus::of(Bus::assemble(Parts {
+            engine: EngineSettings {
+                history: settings.history,
+                dead_letters: settings.dead_letters,
+                #[cfg(any(feature = "queued", feature = "async"))]
+                keeps_dropped: false,
+                measures_latency: false,
+                slow_after: None,
+                letter_listener: None,
+                clock: Clock::real(),
+            },
             #[cfg(feature = "queued")]
-            None,
+            queue: None,
+            #[cfg(feature = "async")]
+            tasks: TaskRuntime::own(settings.workers),
             #[cfg(feature = "schema")]
-            None,
+            schema: None,
             #[cfg(feature = "schema")]
-            Validation::Off,
-        );
-        EventBus::of(bus)
+            validation: Validation::Off,
+        }))
     }
 
     /// A handle on the bus: one of those that there are, or one on a bus that is ending.
@@ -238,13 +279,32 @@ impl fmt::Debug for WeakEventBus {
     }
 }
 
+/// The bus that `owner` is.
+fn bus_of(owner: Arc<dyn Owner>) -> EventBus {
+    let owner: Arc<dyn Any + Send + Sync> = owner;
+    EventBus::of(owner.downcast::<Bus>().expect("a bus owns its engine"))
+}
+
+#[cfg(feature = "async")]
+impl OwnedDelivery {
+    /// The bus that delivers.
+    #[must_use]
+    pub fn bus(&self) -> EventBus {
+        bus_of(Arc::clone(&self.owner))
+    }
+
+    /// The subscription that this delivery is for.
+    #[must_use]
+    pub fn subscription(&self) -> Subscription {
+        Subscription::new(&self.bus().bus, Arc::clone(&self.subscriber))
+    }
+}
+
 impl Delivery<'_> {
     /// The bus that delivers.
     #[must_use]
     pub fn bus(&self) -> EventBus {
-        let owner: Option<Arc<dyn Any + Send + Sync>> = self.engine.owner.upgrade().map(|owner| owner as _);
-        let bus = owner.and_then(|owner| owner.downcast::<Bus>().ok());
-        EventBus::of(bus.expect("whoever delivers holds the bus"))
+        bus_of(self.engine.owner.upgrade().expect("whoever delivers holds the bus"))
     }
 
     /// The subscription that this delivery is for.

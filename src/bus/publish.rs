@@ -3,8 +3,10 @@
 use super::EventBus;
 #[cfg(feature = "schema")]
 use super::Validation;
+use crate::context;
 #[cfg(feature = "schema")]
 use crate::dispatch::dead_letter::DeadLetter;
+use crate::dispatch::watch::{DeliveryReport, Watch};
 #[cfg(feature = "schema")]
 use crate::error::EventError;
 use crate::event::{Event, EventPublishError};
@@ -48,21 +50,42 @@ impl EventBus {
         self.bus.engine.publish(event).map(|sequence| Published { sequence })
     }
 
-    /// Publishes as [`publish`](Self::publish) does, when the future is first polled; where a queued bus has no room, it
-    /// waits without blocking the thread. A future that is dropped before it is done did nothing.
+    /// Publishes as [`publish`](Self::publish) does, when the future is first polled; where there is no room, in a lane or
+    /// a mailbox, it waits without blocking the thread. A future that is dropped before it is done did nothing.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
     pub async fn publish_async(&self, event: impl Into<Arc<Event>>) -> Result<Published, EventPublishError> {
         let event = event.into();
-        #[cfg(feature = "queued")]
-        if let Some(queue) = &self.bus.engine.queue {
-            #[cfg(feature = "schema")]
-            let event = self.checked(event, self.bus.validation)?;
-            let sequence = self.bus.engine.enqueue_async(queue, event).await?;
-            return Ok(Published { sequence });
+        #[cfg(feature = "schema")]
+        let event = self.checked(event, self.bus.validation)?;
+        self.bus.engine.publish_async(event, None).await.map(|sequence| Published { sequence })
+    }
+
+    /// Publishes as [`publish_async`](Self::publish_async) does, waits until every delivery of the event is over, retries
+    /// included, and tells how each ended. Dropped after the event was accepted, it changes nothing: delivery goes on.
+    ///
+    /// Inside a handler of the same bus it does not wait, since the wait could include the caller: the report tells what is
+    /// over by then, and [`DeliveryReport::is_complete`] is false if there is more.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub async fn publish_and_wait(
+        &self,
+        event: impl Into<Arc<Event>>,
+    ) -> Result<DeliveryReport, EventPublishError> {
+        let event = event.into();
+        #[cfg(feature = "schema")]
+        let event = self.checked(event, self.bus.validation)?;
+        let watch = Arc::new(Watch::default());
+        let sequence = self.bus.engine.publish_async(event, Some(&watch)).await?;
+        while !watch.is_over() && !context::is_inside(self.bus.engine.key) {
+            let over = watch.over.listen();
+            if !watch.is_over() {
+                over.await;
+            }
         }
-        self.publish(event)
+        Ok(watch.report(sequence))
     }
 
     /// Publishes events in order; the answers are in the same order. One refused event does not stop the
@@ -123,7 +146,11 @@ impl EventBus {
 
     /// The event, if its schema accepts it.
     #[cfg(feature = "schema")]
-    fn checked(&self, event: Arc<Event>, validation: Validation) -> Result<Arc<Event>, EventPublishError> {
+    pub(super) fn checked(
+        &self,
+        event: Arc<Event>,
+        validation: Validation,
+    ) -> Result<Arc<Event>, EventPublishError> {
         let verdict = |event: &Event| match validation {
             Validation::Off => Ok(()),
             Validation::Typed => self.bus.schema.validate_event(event),

@@ -4,8 +4,11 @@
 //! tables that are made here. No user code runs under the lock: handlers are boxed before it, and taken apart
 //! after it.
 
-use crate::dispatch::engine::{Engine, LOOKS_PER_CHANGE};
+use crate::dispatch::chores::LOOKS_PER_CHANGE;
+use crate::dispatch::engine::Engine;
 use crate::dispatch::handler::{Call, Filter, Handler, RetryIf};
+#[cfg(feature = "async")]
+use crate::dispatch::mailbox::Mailbox;
 use crate::dispatch::retry::Backoff;
 use crate::dispatch::slots::Entry;
 use crate::dispatch::subscriber::{Subscriber, Wishes};
@@ -13,7 +16,10 @@ use crate::matcher::Pattern;
 use dashmap::DashMap;
 use foldhash::HashMap;
 use smol_str::{SmolStr, format_smolstr};
+#[cfg(feature = "async")]
+use std::sync::Weak;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub(crate) struct Registry {
     writer: Mutex<Writer>,
@@ -28,6 +34,9 @@ struct Writer {
     next_slot: u32,
     /// How many ids of the form `subscriber_N` were given out.
     generated: u64,
+    /// Of asynchronous handlers; those of ended subscriptions may still have deliveries.
+    #[cfg(feature = "async")]
+    mailboxes: Vec<Weak<Mailbox>>,
 }
 
 /// What a subscription begins with.
@@ -39,6 +48,7 @@ pub(crate) struct Request {
     pub(crate) attempts_max: u32,
     pub(crate) backoff: Option<Backoff>,
     pub(crate) retry_if: Option<RetryIf>,
+    pub(crate) time_limit: Option<Duration>,
     pub(crate) once: bool,
     pub(crate) filter: Option<Filter>,
     pub(crate) call: Call,
@@ -64,7 +74,18 @@ impl Registry {
     pub(crate) fn subscribe(&self, engine: &Engine, request: Request) -> Result<Arc<Subscriber>, Refusal> {
         // Frees slots, and runs destructors while no lock is held.
         engine.tidy(LOOKS_PER_CHANGE);
-        let Request { id, patterns, priority, attempts_max, backoff, retry_if, once, filter, call } = request;
+        let Request {
+            id,
+            patterns,
+            priority,
+            attempts_max,
+            backoff,
+            retry_if,
+            time_limit,
+            once,
+            filter,
+            call,
+        } = request;
         let mut writer = self.writer();
         let table = engine.table();
         if !table.is_open {
@@ -88,11 +109,23 @@ impl Registry {
         });
         writer.last_key += 1;
         let entry = engine.slots.entry(slot, writer.last_key, priority);
-        let wishes = Wishes { id: id.clone(), patterns, attempts_max, backoff, once };
+        let is_measured = engine.latencies.is_some();
+        let wishes = Wishes {
+            id: id.clone(),
+            patterns,
+            attempts_max,
+            backoff,
+            time_limit,
+            once,
+            measures_latency: is_measured,
+            #[cfg(feature = "async")]
+            mailbox: writer.keep_mailbox(&call),
+        };
         let subscriber = Arc::new(Subscriber::new(wishes, entry, turns_of(engine, slot)));
         let handler = Handler {
             key: entry.key,
             is_guarded: filter.is_some() || once,
+            is_special: call.is_async() || time_limit.is_some() || is_measured || engine.slow_after.is_some(),
             call,
             filter,
             retry_if,
@@ -173,6 +206,28 @@ impl Registry {
     fn tidy(&self, engine: &Engine) {
         let mut writer = self.writer();
         self.strike_spent(engine, &mut writer);
+    }
+}
+
+#[cfg(feature = "async")]
+impl Writer {
+    fn keep_mailbox(&mut self, call: &Call) -> Option<Weak<Mailbox>> {
+        let Call::Async(call) = call else { return None };
+        let mailbox = Arc::downgrade(&call.mailbox);
+        if self.mailboxes.len() == self.mailboxes.capacity() {
+            // Before the list grows: those of ended subscriptions need not be kept.
+            self.mailboxes.retain(|mailbox| mailbox.strong_count() > 0);
+        }
+        self.mailboxes.push(Weak::clone(&mailbox));
+        Some(mailbox)
+    }
+}
+
+#[cfg(feature = "async")]
+impl Registry {
+    /// All mailboxes in which there may be something.
+    pub(crate) fn mailboxes(&self) -> Vec<Arc<Mailbox>> {
+        self.writer().mailboxes.iter().filter_map(Weak::upgrade).collect()
     }
 }
 

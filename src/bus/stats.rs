@@ -6,7 +6,9 @@
 
 use super::EventBus;
 use super::registry::turns_of;
+use crate::dispatch::drops::DropCounts;
 use crate::dispatch::engine::Engine;
+use crate::dispatch::latency::LatencyStats;
 use crate::dispatch::subscriber::Subscriber;
 use crate::matcher::Pattern;
 use crate::sync::Ordering;
@@ -47,8 +49,18 @@ pub struct Stats {
     pub pending: u64,
     /// Events that wait in the lanes, by band: critical; error and warning; normal and info; debug and monitoring.
     pub queued: [usize; 4],
-    /// Deliveries that wait for another attempt, and async publishers that wait for room.
+    /// Deliveries that wait for another attempt.
     pub waiting_retries: usize,
+    /// Delayed events that wait for their time.
+    pub waiting_events: usize,
+    /// Events dropped, by the policy under which they were.
+    pub events_dropped: DropCounts,
+    /// Deliveries dropped, by the policy under which they were.
+    pub deliveries_dropped: DropCounts,
+    /// How long events waited in their lanes, from acceptance until a worker took them; none unless the bus measures.
+    pub queueing: Option<LatencyStats>,
+    /// How long attempts of handlers took, all of them together; none unless the bus measures.
+    pub handling: Option<LatencyStats>,
     /// Deliveries: pairs of an event and a subscription whose turn came and whose filter said yes.
     pub deliveries: DeliveryStats,
     /// Dead letters made, of every kind. Not reset.
@@ -77,9 +89,9 @@ pub struct DeliveryStats {
     pub dead_lettered: u64,
     /// A bounded queue let it go.
     pub dropped: u64,
-    /// Unsubscribed before the handler succeeded.
+    /// Unsubscribed, shut down, or without a runtime before the handler succeeded.
     pub cancelled: u64,
-    /// Running, or waiting for another attempt.
+    /// In a mailbox, running, or waiting for another attempt.
     pub pending: u64,
 }
 
@@ -101,6 +113,14 @@ pub struct SubscriberStats {
     pub retried: u64,
     /// Turns that its filter declined.
     pub filtered: u64,
+    /// Attempts that took longer than its time limit.
+    pub overran: u64,
+    /// Attempts that took longer than what the bus calls slow.
+    pub slow: u64,
+    /// Deliveries that wait in its mailbox; none if its handler is synchronous.
+    pub waiting: Option<usize>,
+    /// How long its attempts took, since it was made; none unless the bus measures.
+    pub handling: Option<LatencyStats>,
 }
 
 /// The history's extent. Not affected by a reset.
@@ -124,7 +144,8 @@ struct Totals {
     accepted: u64,
     refused: u64,
     completed: u64,
-    dropped: u64,
+    dropped: DropCounts,
+    deliveries_dropped: DropCounts,
     deliveries: DeliveryStats,
 }
 
@@ -141,6 +162,8 @@ struct Counts {
     failed_attempts: u64,
     retried: u64,
     filtered: u64,
+    overran: u64,
+    slow: u64,
 }
 
 impl DeliveryStats {
@@ -184,7 +207,8 @@ impl EventBus {
                 accepted: now.accepted.saturating_sub(epoch.totals.accepted),
                 refused: now.refused.saturating_sub(epoch.totals.refused),
                 completed: now.completed.saturating_sub(epoch.totals.completed),
-                dropped: now.dropped.saturating_sub(epoch.totals.dropped),
+                dropped: now.dropped.since(epoch.totals.dropped),
+                deliveries_dropped: now.deliveries_dropped.since(epoch.totals.deliveries_dropped),
                 deliveries: now.deliveries.since(epoch.totals.deliveries),
             };
             let since_epoch = |subscriber: &Subscriber| {
@@ -209,10 +233,15 @@ impl EventBus {
             accepted: totals.accepted,
             refused: totals.refused,
             completed: totals.completed,
-            dropped: totals.dropped,
-            pending: totals.accepted.saturating_sub(totals.completed + totals.dropped),
+            dropped: totals.dropped.total(),
+            pending: totals.accepted.saturating_sub(totals.completed + totals.dropped.total()),
             queued: queued(engine),
-            waiting_retries: engine.timers.len(),
+            waiting_retries: engine.later.waiting_retries(),
+            waiting_events: engine.later.waiting_events(),
+            events_dropped: totals.dropped,
+            deliveries_dropped: totals.deliveries_dropped,
+            queueing: engine.latencies.as_ref().map(|latencies| latencies.queueing.stats()),
+            handling: engine.latencies.as_ref().map(|latencies| latencies.handling.stats()),
             deliveries: totals.deliveries,
             dead_letters_made: engine.dead_letters.made(),
             dead_letters_evicted: engine.dead_letters.evicted(),
@@ -230,11 +259,12 @@ impl EventBus {
         let mut epoch = self.bus.epoch.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.totals();
         epoch.totals = Totals {
-            offered: now.completed + now.dropped + now.refused,
-            accepted: now.completed + now.dropped,
+            offered: now.completed + now.dropped.total() + now.refused,
+            accepted: now.completed + now.dropped.total(),
             refused: now.refused,
             completed: now.completed,
             dropped: now.dropped,
+            deliveries_dropped: now.deliveries_dropped,
             deliveries: now.deliveries.ended(),
         };
         let subscribers = self.bus.registry.subscribers(&self.bus.engine);
@@ -251,7 +281,8 @@ impl EventBus {
         let engine = &self.bus.engine;
         let mut totals = Totals {
             completed: engine.completed_late.load(Ordering::SeqCst),
-            dropped: engine.dropped.load(Ordering::SeqCst),
+            dropped: engine.dropped.counts(),
+            deliveries_dropped: engine.dropped_deliveries.counts(),
             ..Totals::default()
         };
         for shard in engine.shards().iter() {
@@ -265,6 +296,7 @@ impl EventBus {
             totals.deliveries.total += begun;
         }
         totals.deliveries.dead_lettered = engine.dead_lettered.load(Ordering::Relaxed);
+        totals.deliveries.dropped = totals.deliveries_dropped.total();
         totals.deliveries.cancelled = engine.cancelled.load(Ordering::Relaxed);
         totals
     }
@@ -276,13 +308,15 @@ impl EventBus {
                 total: begun.saturating_sub(subscriber.begun_before),
                 succeeded: succeeded.saturating_sub(subscriber.succeeded_before),
                 dead_lettered: subscriber.dead_lettered.load(Ordering::Relaxed),
-                dropped: 0,
+                dropped: subscriber.dropped.load(Ordering::Relaxed),
                 cancelled: subscriber.cancelled.load(Ordering::Relaxed),
                 pending: 0,
             },
             failed_attempts: subscriber.failed_attempts.load(Ordering::Relaxed),
             retried: subscriber.retried.load(Ordering::Relaxed),
             filtered: subscriber.filtered.load(Ordering::Relaxed),
+            overran: subscriber.overran.load(Ordering::Relaxed),
+            slow: subscriber.slow.load(Ordering::Relaxed),
         }
     }
 
@@ -290,12 +324,16 @@ impl EventBus {
         let counts = self.counts(subscriber);
         SubscriberStats {
             event_patterns: subscriber.patterns.iter().map(Pattern::to_string).collect(),
-            is_async: false,
+            is_async: subscriber.waiting().is_some(),
             priority: subscriber.entry.priority,
             deliveries: counts.deliveries.since(earlier.deliveries),
             failed_attempts: counts.failed_attempts.saturating_sub(earlier.failed_attempts),
             retried: counts.retried.saturating_sub(earlier.retried),
             filtered: counts.filtered.saturating_sub(earlier.filtered),
+            overran: counts.overran.saturating_sub(earlier.overran),
+            slow: counts.slow.saturating_sub(earlier.slow),
+            waiting: subscriber.waiting(),
+            handling: subscriber.handling.as_ref().map(|handling| handling.stats()),
         }
     }
 }

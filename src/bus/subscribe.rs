@@ -1,23 +1,36 @@
 //! Making a subscription, step by step.
 
+use super::Bus;
 use super::patterns::IntoPatterns;
 use super::registry::{Refusal, Request};
 use super::subscription::Subscription;
-use super::typed::TypedDelivery;
-use super::{Bus, EventBus};
 use crate::dispatch::handler::{Call, Delivery, Filter, HandlerOutcome, RetryIf};
+#[cfg(feature = "async")]
+use crate::dispatch::mailbox::{AsyncCall, Mailbox};
+#[cfg(feature = "async")]
+use crate::dispatch::owned::OwnedDelivery;
+#[cfg(feature = "async")]
+use crate::dispatch::policy::Overflow;
 use crate::dispatch::retry::Backoff;
 use crate::error::{EventSubscriptionError, SubscriptionErrorKind};
-use crate::event::{Event, EventPayload, event_type_of};
+use crate::event::Event;
 use crate::ids::check_text;
 use crate::matcher::Pattern;
 use smol_str::SmolStr;
 use std::error::Error;
-use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many patterns one subscription may have.
 pub const PATTERNS_MAX: usize = 1_024;
+
+/// How many deliveries a mailbox may hold.
+#[cfg(feature = "async")]
+pub const MAILBOX_ROOM_MAX: usize = 1 << 20;
+
+/// How many events one asynchronous subscription may handle at a time.
+#[cfg(feature = "async")]
+pub const CONCURRENCY_MAX: usize = 1_024;
 
 /// A subscription in the making; [`handler`](Self::handler) makes it. Whatever is wrong is said there.
 #[must_use = "a subscription begins with its handler"]
@@ -29,8 +42,20 @@ pub struct SubscriptionBuilder<'a> {
     attempts_max: u32,
     backoff: Option<Backoff>,
     retry_if: Option<RetryIf>,
+    time_limit: Option<Duration>,
     once: bool,
     filter: Option<Filter>,
+    #[cfg(feature = "async")]
+    mailbox: MailboxWishes,
+}
+
+/// What only an asynchronous handler has a use for.
+#[cfg(feature = "async")]
+#[derive(Default)]
+struct MailboxWishes {
+    room: Option<usize>,
+    overflow: Option<Overflow>,
+    concurrency: Option<usize>,
 }
 
 impl<'a> SubscriptionBuilder<'a> {
@@ -44,8 +69,11 @@ impl<'a> SubscriptionBuilder<'a> {
             attempts_max: 1,
             backoff: None,
             retry_if: None,
+            time_limit: None,
             once: false,
             filter: None,
+            #[cfg(feature = "async")]
+            mailbox: MailboxWishes::default(),
         }
     }
 
@@ -93,6 +121,38 @@ impl<'a> SubscriptionBuilder<'a> {
         self
     }
 
+    /// How long the handler may take for one attempt. An asynchronous one is cancelled then: its future is dropped, and the
+    /// attempt has failed with an [`EventTimeoutError`](crate::EventTimeoutError). Nobody can stop a synchronous one: it
+    /// is reported in the log while it runs, counted, and goes on. Default: no limit.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = Some(limit);
+        self
+    }
+
+    /// How many deliveries wait for an asynchronous handler, 1 to 1,048,576; the room is taken when the subscription is
+    /// made, 24 bytes each. Default: 1,024.
+    #[cfg(feature = "async")]
+    pub fn mailbox(mut self, room: usize) -> Self {
+        self.mailbox.room = Some(room);
+        self
+    }
+
+    /// What becomes of a delivery for which an asynchronous handler's mailbox has no room. Default: who brings it waits for 5
+    /// s, and holds up the handlers after this one; then the delivery is discarded and counted.
+    #[cfg(feature = "async")]
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.mailbox.overflow = Some(overflow);
+        self
+    }
+
+    /// How many events an asynchronous handler handles at a time, 1 to 1,024. More than one, and they end in any order.
+    /// Default: 1, in order.
+    #[cfg(feature = "async")]
+    pub fn concurrency(mut self, events: usize) -> Self {
+        self.mailbox.concurrency = Some(events);
+        self
+    }
+
     /// One delivery, then the subscription ends. The turn is claimed after the filter said yes and before
     /// the handler runs, by exactly one publish, and is not given back if the handler fails.
     pub fn once(mut self) -> Self {
@@ -124,10 +184,56 @@ impl<'a> SubscriptionBuilder<'a> {
         F: Fn(&Delivery<'_>) -> R + Send + Sync + 'static,
         R: HandlerOutcome,
     {
-        self.subscribe(Box::new(move |delivery| handler(delivery).into_result()))
+        #[cfg(feature = "async")]
+        self.mailbox.forbid()?;
+        self.subscribe(Call::Sync(Box::new(move |delivery| handler(delivery).into_result())))
     }
 
-    fn subscribe(self, call: Call) -> Result<Subscription, EventSubscriptionError> {
+    /// Subscribes an asynchronous `handler`. Its turn puts the event in the subscription's mailbox; tasks of the bus's runtime
+    /// ([`EventBusBuilder::runtime`](super::EventBusBuilder::runtime)) await what the handler makes of it, in order and one at
+    /// a time unless [`concurrency`](Self::concurrency) says otherwise. Inline buses have them too.
+    ///
+    /// Anything that can be called with an [`OwnedDelivery`] and answers with a future will do, a boxed one behind a trait
+    /// object included.
+    ///
+    /// ```
+    /// use codomyrmex_events::{BoxError, Event, EventBus, OwnedDelivery};
+    /// use std::time::Duration;
+    ///
+    /// let bus = EventBus::new();
+    /// bus.subscribe("order.*").async_handler(|delivery: OwnedDelivery| async move {
+    ///     println!("{} is being seen to", delivery.event_type());
+    ///     Ok::<(), BoxError>(())
+    /// })?;
+    /// bus.publish(Event::builder("order.placed", "shop").build()?)?;
+    /// bus.flush(Duration::from_secs(5))?;
+    /// assert_eq!(bus.get_stats().deliveries.succeeded, 1);
+    /// # Ok::<(), codomyrmex_events::EventError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`handler`](Self::handler); a mailbox or a concurrency out of range; a runtime that cannot be started.
+    #[cfg(feature = "async")]
+    pub fn async_handler<F, Fut, R>(self, handler: F) -> Result<Subscription, EventSubscriptionError>
+    where
+        F: Fn(OwnedDelivery) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+        R: HandlerOutcome,
+    {
+        let MailboxWishes { room, overflow, concurrency } = &self.mailbox;
+        let room = in_range("mailbox", room.unwrap_or(1_024), MAILBOX_ROOM_MAX)?;
+        let concurrency = in_range("concurrency", concurrency.unwrap_or(1), CONCURRENCY_MAX)?;
+        let spawn = self.bus.tasks.spawn();
+        let spawn = spawn.map_err(|reason| SubscriptionErrorKind::NoRuntime { reason })?;
+        let mailbox = Mailbox::new(room, overflow.unwrap_or_default(), concurrency, spawn);
+        let make = Box::new(move |delivery| {
+            let future = handler(delivery);
+            Box::pin(async move { future.await.into_result() }) as _
+        });
+        self.subscribe(Call::Async(AsyncCall { make, mailbox }))
+    }
+
+    pub(super) fn subscribe(self, call: Call) -> Result<Subscription, EventSubscriptionError> {
         let patterns = self.patterns?;
         if patterns.is_empty() {
             return Err(SubscriptionErrorKind::NoPatterns.into());
@@ -149,6 +255,7 @@ impl<'a> SubscriptionBuilder<'a> {
             attempts_max: self.attempts_max,
             backoff: self.backoff,
             retry_if: self.retry_if,
+            time_limit: self.time_limit,
             once: self.once,
             filter: self.filter,
             call,
@@ -163,76 +270,27 @@ impl<'a> SubscriptionBuilder<'a> {
     }
 }
 
-/// A subscription to the events of a payload type, in the making.
-#[must_use = "a subscription begins with its handler"]
-pub struct TypedSubscriptionBuilder<'a, T> {
-    inner: SubscriptionBuilder<'a>,
-    payload: PhantomData<fn() -> T>,
+#[cfg(feature = "async")]
+impl MailboxWishes {
+    /// What a synchronous handler would ignore is a mistake.
+    fn forbid(&self) -> Result<(), EventSubscriptionError> {
+        let asked = [
+            ("mailbox", self.room.is_some()),
+            ("overflow", self.overflow.is_some()),
+            ("concurrency", self.concurrency.is_some()),
+        ];
+        match asked.into_iter().find(|(_, is_asked)| *is_asked) {
+            Some((setting, _)) => Err(SubscriptionErrorKind::NotAsync { setting }.into()),
+            None => Ok(()),
+        }
+    }
 }
 
-impl<'a, T: EventPayload> TypedSubscriptionBuilder<'a, T> {
-    pub(super) fn new(bus: &'a EventBus) -> Self {
-        TypedSubscriptionBuilder { inner: bus.subscribe(event_type_of::<T>()), payload: PhantomData }
-    }
-
-    /// See [`SubscriptionBuilder::subscriber_id`].
-    pub fn subscriber_id(mut self, id: impl Into<SmolStr>) -> Self {
-        self.inner = self.inner.subscriber_id(id);
-        self
-    }
-
-    /// See [`SubscriptionBuilder::priority`].
-    pub fn priority(mut self, priority: i32) -> Self {
-        self.inner = self.inner.priority(priority);
-        self
-    }
-
-    /// See [`SubscriptionBuilder::filter`].
-    pub fn filter(mut self, filter: impl Fn(&Event) -> bool + Send + Sync + 'static) -> Self {
-        self.inner = self.inner.filter(filter);
-        self
-    }
-
-    /// See [`SubscriptionBuilder::attempts`].
-    pub fn attempts(mut self, attempts_max: u32) -> Self {
-        self.inner = self.inner.attempts(attempts_max);
-        self
-    }
-
-    /// See [`SubscriptionBuilder::backoff`].
-    pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.inner = self.inner.backoff(backoff);
-        self
-    }
-
-    /// See [`SubscriptionBuilder::retry_if`].
-    pub fn retry_if(
-        mut self,
-        is_worth_it: impl Fn(&(dyn Error + 'static)) -> bool + Send + Sync + 'static,
-    ) -> Self {
-        self.inner = self.inner.retry_if(is_worth_it);
-        self
-    }
-
-    /// See [`SubscriptionBuilder::once`].
-    pub fn once(mut self) -> Self {
-        self.inner = self.inner.once();
-        self
-    }
-
-    /// Subscribes `handler`, which is handed the payload as a `T`. A payload that does not become one fails
-    /// the delivery.
-    ///
-    /// # Errors
-    /// As [`SubscriptionBuilder::handler`].
-    pub fn handler<F, R>(self, handler: F) -> Result<Subscription, EventSubscriptionError>
-    where
-        F: Fn(&TypedDelivery<'_, T>) -> R + Send + Sync + 'static,
-        R: HandlerOutcome,
-    {
-        self.inner.subscribe(Box::new(move |delivery| {
-            let payload = delivery.payload_as::<T>()?;
-            handler(&TypedDelivery::new(delivery, payload)).into_result()
-        }))
+#[cfg(feature = "async")]
+fn in_range(setting: &'static str, value: usize, most: usize) -> Result<usize, EventSubscriptionError> {
+    if (1..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(SubscriptionErrorKind::OutOfRange { setting, value, most }.into())
     }
 }

@@ -1,8 +1,8 @@
 //! Time that only goes forward: of the machine, or one that a test moves.
 
-#[cfg(test)]
+#[cfg(any(test, feature = "queued"))]
 use crate::sync::{AtomicU64, Ordering};
-#[cfg(test)]
+#[cfg(any(test, feature = "queued"))]
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,11 +22,25 @@ impl Moment {
     }
 }
 
+/// Tells how long something takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Stopwatch(Instant::now())
+    }
+
+    pub(crate) fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// A clock, and its clones show the same time.
 #[derive(Clone, Debug)]
 pub(crate) enum Clock {
     Real(Instant),
-    #[cfg(test)]
+    #[cfg(any(test, feature = "queued"))]
     Manual(Arc<AtomicU64>),
 }
 
@@ -36,7 +50,7 @@ impl Clock {
     }
 
     /// A clock that stands still until it is moved.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "queued"))]
     pub(crate) fn manual() -> Self {
         Clock::Manual(Arc::default())
     }
@@ -44,13 +58,22 @@ impl Clock {
     pub(crate) fn now(&self) -> Moment {
         match self {
             Clock::Real(beginning) => Moment(0).after(beginning.elapsed()),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "queued"))]
             Clock::Manual(now) => Moment(now.load(Ordering::Acquire)),
         }
     }
 
+    /// Whether somebody moves it.
+    pub(crate) fn is_manual(&self) -> bool {
+        match self {
+            Clock::Real(_) => false,
+            #[cfg(any(test, feature = "queued"))]
+            Clock::Manual(_) => true,
+        }
+    }
+
     /// Moves a manual clock forward to `moment`; never back.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "queued"))]
     pub(crate) fn advance_to(&self, moment: Moment) {
         if let Clock::Manual(now) = self {
             now.fetch_max(moment.0, Ordering::AcqRel);

@@ -1,12 +1,14 @@
 //! Time limits of async waits: a bell that the bus's timers ring, so that no runtime is needed.
 
 use super::engine::Engine;
-use super::retry::Due;
+use super::later::Due;
 use crate::sync::{AtomicBool, Ordering, Signal, SignalListener};
 use crate::timers::Ticket;
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+#[cfg(feature = "async")]
+use std::task::Context;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,6 +20,10 @@ pub(crate) struct Bell {
 }
 
 impl Bell {
+    pub(crate) fn is_rung(&self) -> bool {
+        self.is_rung.load(Ordering::Acquire)
+    }
+
     pub(crate) fn ring(&self) {
         self.is_rung.store(true, Ordering::Release);
         self.signal.notify(usize::MAX);
@@ -44,7 +50,20 @@ impl Engine {
 
 impl Alarm<'_> {
     pub(crate) fn is_past(&self) -> bool {
-        self.bell.is_rung.load(Ordering::Acquire)
+        self.bell.is_rung()
+    }
+
+    /// Whether the time is up; if not, the task is woken when it is.
+    #[cfg(feature = "async")]
+    pub(crate) fn poll_rung(&mut self, context: &mut Context<'_>) -> bool {
+        self.is_past() || Pin::new(&mut self.rung).poll(context).is_ready()
+    }
+
+    /// Waits for the time to be up.
+    pub(crate) async fn rung(mut self) {
+        if !self.is_past() {
+            (&mut self.rung).await;
+        }
     }
 
     /// Waits for `other` or for the time to be up. Not to be asked again after either.
@@ -63,6 +82,6 @@ impl Alarm<'_> {
 
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
-        self.engine.timers.cancel(self.ticket);
+        self.engine.later.cancel(self.ticket);
     }
 }

@@ -1,7 +1,7 @@
 //! Letters that could not be delivered, and where a failing handler leaves them without waiting.
 
+use super::retry::Late;
 use super::slots::Entry;
-use super::subscriber::Subscriber;
 use crate::clock::Timestamp;
 use crate::event::{Event, EventValidationError};
 use crate::sync::{AtomicU64, Ordering};
@@ -14,18 +14,22 @@ use std::sync::Arc;
 pub enum DeadLetterKind {
     /// Every attempt of a handler failed.
     Handler,
+    /// The last attempt of an asynchronous handler took longer than its time limit.
+    TimeLimit,
     /// The payload did not satisfy the schema of its type, so nobody was handed the event.
     Schema,
-    /// There was no room in the event's queue, so it was discarded; kept only if the bus was asked to.
+    /// There was no room in the event's lane, or in a subscription's mailbox, so it was discarded; kept only if the bus was
+    /// built to. Or it was a delayed event that was refused when its time came; kept always.
     Dropped,
 }
 
 impl DeadLetterKind {
-    /// `"handler"`, `"schema"` or `"dropped"`.
+    /// `"handler"`, `"time_limit"`, `"schema"` or `"dropped"`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             DeadLetterKind::Handler => "handler",
+            DeadLetterKind::TimeLimit => "time_limit",
             DeadLetterKind::Schema => "schema",
             DeadLetterKind::Dropped => "dropped",
         }
@@ -47,32 +51,74 @@ pub struct DeadLetter {
     first_failed_at: Timestamp,
     last_failed_at: Timestamp,
     redrives: u32,
+    earlier: Vec<EarlierFailure>,
 }
 
-/// A delivery whose every attempt failed.
-pub(crate) struct Undelivered {
-    pub(crate) subscriber: Arc<Subscriber>,
-    pub(crate) attempts: u32,
-    pub(crate) chain: Vec<String>,
-    pub(crate) first_failed_at: Timestamp,
+/// How a letter's delivery failed before it was redriven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EarlierFailure {
+    /// When its last attempt failed.
+    pub at: Timestamp,
+    /// How often the handler had been tried by then.
+    pub attempts: u32,
+    /// The error.
+    pub error: String,
 }
+
+/// How many earlier failures a letter tells of: the latest ones.
+const EARLIER_FAILURES_MAX: usize = 16;
 
 impl DeadLetter {
-    pub(crate) fn undelivered(event: &Arc<Event>, sequence: u64, undelivered: Undelivered) -> Self {
-        let Undelivered { subscriber, attempts, chain, first_failed_at } = undelivered;
+    /// Of a delivery whose every attempt failed. What failed before, and was redriven, adds up.
+    pub(crate) fn undelivered(late: &Late) -> Self {
+        let kind = if late.is_timed_out { DeadLetterKind::TimeLimit } else { DeadLetterKind::Handler };
+        DeadLetter::of(late, kind, late.chain.clone())
+    }
+
+    /// Of a delivery for which there was no room in its mailbox.
+    #[cfg(feature = "async")]
+    pub(crate) fn dropped_delivery(late: &Late) -> Self {
+        DeadLetter::of(late, DeadLetterKind::Dropped, vec!["no room in the mailbox".to_owned()])
+    }
+
+    /// Of a letter that was to be redriven and was not.
+    pub(crate) fn not_redriven(late: &Late, reason: &str) -> Self {
+        let kind = late.letter.as_ref().map_or(DeadLetterKind::Handler, |letter| letter.kind);
+        DeadLetter::of(late, kind, vec![reason.to_owned()])
+    }
+
+    fn of(late: &Late, kind: DeadLetterKind, chain: Vec<String>) -> Self {
+        let now = Timestamp::now();
+        let before = late.letter.as_deref();
         DeadLetter {
             id: 0,
-            kind: DeadLetterKind::Handler,
-            event: Arc::clone(event),
-            sequence: Some(sequence),
-            subscriber: Some((subscriber.id().to_owned(), subscriber.entry)),
-            attempts,
+            kind,
+            event: Arc::clone(&late.event),
+            sequence: before.map_or(Some(late.sequence), |letter| letter.sequence),
+            subscriber: Some((late.subscriber.id().to_owned(), late.subscriber.entry)),
+            attempts: before.map_or(0, |letter| letter.attempts).saturating_add(late.attempts),
             chain,
             rejection: None,
-            first_failed_at,
-            last_failed_at: Timestamp::now(),
-            redrives: 0,
+            first_failed_at: before
+                .map(|letter| letter.first_failed_at)
+                .or(late.first_failed_at)
+                .unwrap_or(now),
+            last_failed_at: now,
+            redrives: before.map_or(0, |letter| letter.redrives.saturating_add(1)),
+            earlier: before.map(DeadLetter::with_earlier).unwrap_or_default(),
         }
+    }
+
+    fn with_earlier(&self) -> Vec<EarlierFailure> {
+        let skipped = (self.earlier.len() + 1).saturating_sub(EARLIER_FAILURES_MAX);
+        let mut earlier = self.earlier[skipped..].to_vec();
+        earlier.push(EarlierFailure {
+            at: self.last_failed_at,
+            attempts: self.attempts,
+            error: self.chain.first().cloned().unwrap_or_default(),
+        });
+        earlier
     }
 
     #[cfg(feature = "schema")]
@@ -90,34 +136,35 @@ impl DeadLetter {
             first_failed_at: now,
             last_failed_at: now,
             redrives: 0,
+            earlier: Vec::new(),
         }
     }
 
     #[cfg(feature = "queued")]
     pub(crate) fn dropped(event: &Arc<Event>, sequence: u64) -> Self {
+        DeadLetter {
+            sequence: Some(sequence),
+            ..DeadLetter::unpublished(event, "no room in its queue".to_owned())
+        }
+    }
+
+    /// Of a delayed event that was refused when its time came.
+    pub(crate) fn unpublished(event: &Arc<Event>, reason: String) -> Self {
         let now = Timestamp::now();
         DeadLetter {
             id: 0,
             kind: DeadLetterKind::Dropped,
             event: Arc::clone(event),
-            sequence: Some(sequence),
+            sequence: None,
             subscriber: None,
             attempts: 0,
-            chain: vec!["no room in its queue".to_owned()],
+            chain: vec![reason],
             rejection: None,
             first_failed_at: now,
             last_failed_at: now,
             redrives: 0,
+            earlier: Vec::new(),
         }
-    }
-
-    /// The same letter after a redrive that failed as well: its attempts add up, its first failure stays.
-    pub(crate) fn failed_again(mut self, again: Undelivered) -> Self {
-        self.attempts = self.attempts.saturating_add(again.attempts);
-        self.chain = again.chain;
-        self.last_failed_at = Timestamp::now();
-        self.redrives = self.redrives.saturating_add(1);
-        self
     }
 
     /// The letter's number: unique in its bus, rising in the order the letters were made.
@@ -166,6 +213,12 @@ impl DeadLetter {
         self.redrives
     }
 
+    /// How it failed before each redrive, the earliest first; the latest 16.
+    #[must_use]
+    pub fn earlier_failures(&self) -> &[EarlierFailure] {
+        &self.earlier
+    }
+
     /// The last error and its sources, outermost first; a panic's message begins with `panicked: `. At most
     /// 16 links of 4 KiB each.
     #[must_use]
@@ -207,17 +260,17 @@ impl DeadLetterInbox {
         DeadLetterInbox { letters, made: AtomicU64::new(0), evicted: AtomicU64::new(0) }
     }
 
-    /// Adds a letter; returns the one that made room for it, if any.
+    /// Adds a letter; returns it, and the one that made room for it, if any.
     #[must_use]
-    pub(crate) fn add(&self, mut letter: DeadLetter) -> Option<Arc<DeadLetter>> {
+    pub(crate) fn add(&self, mut letter: DeadLetter) -> (Arc<DeadLetter>, Option<Arc<DeadLetter>>) {
         letter.id = self.made.fetch_add(1, Ordering::Relaxed) + 1;
         let letter = Arc::new(letter);
         let evicted = match &self.letters {
-            Some(letters) => letters.force_push(letter),
-            None => Some(letter),
+            Some(letters) => letters.force_push(Arc::clone(&letter)),
+            None => Some(Arc::clone(&letter)),
         };
         self.count_evicted(u64::from(evicted.is_some()));
-        evicted
+        (letter, evicted)
     }
 
     pub(crate) fn take(&self) -> Option<Arc<DeadLetter>> {

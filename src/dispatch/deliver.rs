@@ -1,17 +1,21 @@
 //! One event's way through its route: each handler in its turn, isolated from the others' failures.
 //!
-//! A failure takes the slow way: it is retried as its subscription wishes, then becomes a dead letter.
-//! Inline dispatch retries at once, on the publisher's thread, unless the subscription has a backoff; a worker never
-//! waits, so queued dispatch puts every retry off (see [`retry`](super::retry)).
+//! A handler that succeeds at once costs no more than its call. Whatever takes longer than its turn, and every failure, goes
+//! on as a [`Late`] delivery; how that ends is told in [`ending`](super::ending).
+//!
+//! Inline dispatch retries at once, on the publisher's thread, unless the subscription has a backoff; a worker never waits,
+//! so queued dispatch puts every retry off (see [`retry`](super::retry)).
 
-use super::dead_letter::{DeadLetter, Undelivered};
+use super::awaited::Awaited;
+use super::ending::told;
 use super::engine::Engine;
 use super::handler::{Delivery, Failure, Handler};
-use super::retry::{Backoff, Retry, Tail};
+use super::retry::{Backoff, Late, Tail, Timing};
 use super::shard::{Pin, Turns};
 use super::slots::Entry;
-use super::subscriber::{Subscriber, count};
-use crate::clock::Timestamp;
+use super::subscriber::count;
+use super::time_limit::Watchdog;
+use crate::clock::Stopwatch;
 use crate::event::Event;
 use crate::quiet::log;
 use std::cell::OnceCell;
@@ -25,17 +29,11 @@ pub(crate) struct Turn<'a> {
     pub(crate) turns: &'a [Turns],
     pub(crate) event: &'a Arc<Event>,
     pub(crate) sequence: u64,
-    /// Made when a delivery is put off.
+    /// Made when a delivery goes on after the event's turns, or by a publisher who wants to know.
     tail: OnceCell<Arc<Tail>>,
-}
-
-/// How a delivery ended.
-pub(crate) enum Ending {
-    Succeeded,
-    /// Every attempt failed.
-    Undelivered(Undelivered),
-    /// Unsubscribed between two attempts.
-    Cancelled,
+    /// Of an async publisher.
+    #[cfg(feature = "async")]
+    awaited: Option<&'a Awaited>,
 }
 
 impl<'a> Turn<'a> {
@@ -47,7 +45,35 @@ impl<'a> Turn<'a> {
         event: &'a Arc<Event>,
         sequence: u64,
     ) -> Self {
-        Turn { engine, pin, turns, event, sequence, tail: OnceCell::new() }
+        Turn {
+            engine,
+            pin,
+            turns,
+            event,
+            sequence,
+            tail: OnceCell::new(),
+            #[cfg(feature = "async")]
+            awaited: None,
+        }
+    }
+
+    /// With a tail that a publisher watches.
+    #[inline]
+    pub(crate) fn watched(self, tail: Option<Arc<Tail>>) -> Self {
+        match tail {
+            None => self,
+            Some(tail) => Turn { tail: OnceCell::from(tail), ..self },
+        }
+    }
+
+    /// Of an async publisher, who waits for the end or has waited for room.
+    #[inline]
+    pub(crate) fn awaited(self, awaited: Option<&'a Awaited>) -> Self {
+        let Some(given) = awaited else { return self };
+        #[cfg(feature = "async")]
+        return Turn { awaited, ..self }.watched(given.tail());
+        #[cfg(not(feature = "async"))]
+        self.watched(given.tail())
     }
 
     /// Takes the turns of the whole route. True if the event is completed then, false if deliveries go on after them.
@@ -62,6 +88,7 @@ impl<'a> Turn<'a> {
     /// Hands the event to each subscription of the route that is still there and wants it.
     #[inline]
     fn follow(&self, route: &[Entry]) {
+        let is_watched = self.tail.get().is_some();
         for entry in route {
             // Looked up in its turn: an earlier handler may have unsubscribed it.
             let Some(handler) = self.engine.slots.get(entry, self.pin) else { continue };
@@ -70,9 +97,13 @@ impl<'a> Turn<'a> {
             }
             let turns = &self.turns[entry.slot as usize];
             turns.begun.add(1);
+            if handler.is_special || is_watched {
+                self.deliver_specially(handler);
+                continue;
+            }
             match self.attempt(handler, 1) {
                 Ok(()) => turns.succeeded.add(1),
-                Err(failure) => self.fail(handler, turns, failure),
+                Err(failure) => self.fail(handler, failure),
             }
         }
     }
@@ -98,15 +129,35 @@ impl<'a> Turn<'a> {
         if !subscriber.claim_only_turn() {
             return false;
         }
-        // Retries that come later find their handler in its slot.
-        if subscriber.is_once() && self.backoff(subscriber).is_none() {
+        // Attempts that come later find their handler in its slot.
+        if subscriber.is_once() && !handler.is_async() && self.backoff(handler).is_none() {
             self.engine.spend(handler, self.pin);
         }
         true
     }
 
+    /// A handler that takes more than a call, or whose end somebody watches.
+    #[cold]
+    fn deliver_specially(&self, handler: &Handler) {
+        #[cfg(feature = "async")]
+        if let Some(call) = handler.async_call() {
+            let place = self.awaited.and_then(|awaited| awaited.place_in(call));
+            return self.engine.post(call, self.late(handler), place, self.awaited.is_none());
+        }
+        let (result, timing) = self.timed_attempt(handler, 1);
+        match result {
+            // Nobody needs to know more.
+            Ok(()) if self.tail.get().is_none() => {
+                self.turns[handler.subscriber.entry.slot as usize].succeeded.add(1);
+            }
+            Ok(()) => drop(self.succeed(*self.late(handler), timing)),
+            Err(failure) => drop(self.failed(Some(handler), self.late(handler), failure, timing)),
+        }
+    }
+
     #[inline]
     fn attempt(&self, handler: &Handler, attempt: u32) -> Result<(), Failure> {
+        let Some(call) = handler.sync_call() else { return Ok(()) };
         let delivery = Delivery {
             event: self.event,
             sequence: self.sequence,
@@ -114,195 +165,46 @@ impl<'a> Turn<'a> {
             subscriber: &handler.subscriber,
             engine: self.engine,
         };
-        match catch_unwind(AssertUnwindSafe(|| (handler.call)(&delivery))) {
+        match catch_unwind(AssertUnwindSafe(|| call(&delivery))) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Failure::Returned(error)),
             Err(panic) => Err(Failure::Panicked(panic)),
         }
     }
 
+    /// The same, with how long it took, and under the subscription's time limit.
+    pub(super) fn timed_attempt(&self, handler: &Handler, attempt: u32) -> (Result<(), Failure>, Timing) {
+        let limit = handler.subscriber.time_limit;
+        let watchdog =
+            limit.and_then(|limit| Watchdog::start(self.engine, &handler.subscriber, self.event, limit));
+        let stopwatch = Stopwatch::start();
+        let result = self.attempt(handler, attempt);
+        let took = stopwatch.elapsed();
+        let timing = Timing { took, overran: watchdog.and_then(Watchdog::stop) };
+        self.engine.note_time(&handler.subscriber, self.event, took);
+        (result, timing)
+    }
+
+    /// A delivery that goes on after its turn.
+    fn late(&self, handler: &Handler) -> Box<Late> {
+        let tail = self.tail.get_or_init(Tail::new);
+        tail.add();
+        Box::new(Late::new(&handler.subscriber, self.event, self.sequence, Some(Arc::clone(tail))))
+    }
+
     #[cold]
-    fn fail(&self, handler: &Handler, turns: &Turns, first: Failure) {
-        let first_failed_at = Timestamp::now();
-        if let Some(backoff) = self.backoff(&handler.subscriber) {
-            self.put_off(handler, backoff, first, first_failed_at);
-        } else if let Ending::Undelivered(undelivered) = self.settle(handler, turns, first) {
-            self.engine.add_letter(DeadLetter::undelivered(self.event, self.sequence, undelivered));
-        }
+    fn fail(&self, handler: &Handler, first: Failure) {
+        let late = self.late(handler);
+        self.failed(Some(handler), late, first, Timing::default());
     }
 
     /// How long a failed delivery waits; `None` if it is tried again at once, or not at all.
-    fn backoff(&self, subscriber: &Subscriber) -> Option<Backoff> {
+    pub(super) fn backoff(&self, handler: &Handler) -> Option<Backoff> {
+        let subscriber = &handler.subscriber;
         if subscriber.attempts_max == 1 {
             return None;
         }
-        subscriber.backoff.or_else(|| self.engine.is_queued().then(Backoff::default))
+        let waits = self.engine.is_queued() || handler.is_async();
+        subscriber.backoff.or_else(|| waits.then(Backoff::default))
     }
-
-    fn put_off(&self, handler: &Handler, backoff: Backoff, first: Failure, first_failed_at: Timestamp) {
-        let tail = self.tail.get_or_init(Tail::new);
-        tail.add();
-        let retry = Retry {
-            subscriber: Arc::clone(&handler.subscriber),
-            event: Arc::clone(self.event),
-            sequence: self.sequence,
-            attempts: 0,
-            chain: Vec::new(),
-            first_failed_at,
-            tail: Arc::clone(tail),
-        };
-        self.failed(handler, retry, backoff, first);
-    }
-
-    /// An attempt of a delivery failed that waits between attempts.
-    fn failed(&self, handler: &Handler, mut retry: Retry, backoff: Backoff, failure: Failure) {
-        count(&retry.subscriber.failed_attempts);
-        let is_worth_it = handler.is_worth_retrying(&failure);
-        retry.attempts += 1;
-        retry.chain = told(failure);
-        if !is_worth_it || retry.attempts >= retry.subscriber.attempts_max {
-            return self.bury(handler, retry);
-        }
-        let wait = backoff.after(retry.attempts);
-        if let Err(mut refused) = self.engine.wait_and_retry(wait, retry) {
-            refused.chain.push("no more retries can wait: given up".to_owned());
-            self.bury(handler, *refused);
-        }
-    }
-
-    /// No attempt is left.
-    fn bury(&self, handler: &Handler, retry: Retry) {
-        let Retry { subscriber, attempts, chain, first_failed_at, tail, .. } = retry;
-        self.spend_if_once(handler);
-        let undelivered = Undelivered { subscriber, attempts, chain, first_failed_at };
-        let subscriber = Arc::clone(&undelivered.subscriber);
-        let ending = Ending::Undelivered(undelivered);
-        self.tell(&subscriber, &ending);
-        self.engine.count_ending(&subscriber, &ending);
-        if let Ending::Undelivered(undelivered) = ending {
-            self.engine.add_letter(DeadLetter::undelivered(self.event, self.sequence, undelivered));
-        }
-        self.engine.end_tail(&tail);
-    }
-
-    /// The next attempt of a delivery that has waited.
-    pub(crate) fn retry(&self, retry: Retry) {
-        let subscriber = &retry.subscriber;
-        let Some(handler) = self.engine.slots.get(&subscriber.entry, self.pin) else {
-            self.engine.count_ending(subscriber, &Ending::Cancelled);
-            return self.engine.end_tail(&retry.tail);
-        };
-        count(&subscriber.retried);
-        match self.attempt(handler, retry.attempts + 1) {
-            Ok(()) => {
-                self.spend_if_once(handler);
-                self.turns[subscriber.entry.slot as usize].succeeded.add(1);
-                self.engine.end_tail(&retry.tail);
-            }
-            Err(failure) => {
-                let backoff = self.backoff(subscriber).unwrap_or_default();
-                self.failed(handler, retry, backoff, failure);
-            }
-        }
-    }
-
-    /// The claim of a `once` subscription is over, its retries too.
-    fn spend_if_once(&self, handler: &Handler) {
-        if handler.subscriber.is_once() {
-            self.engine.spend(handler, self.pin);
-        }
-    }
-
-    /// Brings a delivery whose first attempt failed to its end, at once, and counts it.
-    fn settle(&self, handler: &Handler, turns: &Turns, first: Failure) -> Ending {
-        let subscriber = &handler.subscriber;
-        let ending = self.retry_at_once(handler, first);
-        if let Ending::Succeeded = ending {
-            turns.succeeded.add(1);
-        }
-        self.tell(subscriber, &ending);
-        self.engine.count_ending(subscriber, &ending);
-        ending
-    }
-
-    /// Says in the log what became of a delivery that failed.
-    fn tell(&self, subscriber: &Subscriber, ending: &Ending) {
-        if let Ending::Undelivered(Undelivered { attempts, chain, .. }) = ending {
-            log(|| {
-                tracing::warn!(
-                    subscriber_id = subscriber.id(),
-                    event_type = self.event.event_type().as_str(),
-                    sequence = self.sequence,
-                    attempts,
-                    error = chain.first().map_or("", String::as_str),
-                    "a handler failed for good: dead letter"
-                );
-            });
-        }
-    }
-
-    fn retry_at_once(&self, handler: &Handler, first: Failure) -> Ending {
-        let first_failed_at = Timestamp::now();
-        let subscriber = &handler.subscriber;
-        let mut failure = first;
-        let mut attempts = 1;
-        loop {
-            count(&subscriber.failed_attempts);
-            let is_worth_it = handler.is_worth_retrying(&failure);
-            let chain = told(failure);
-            if !is_worth_it || attempts >= subscriber.attempts_max {
-                let subscriber = Arc::clone(subscriber);
-                return Ending::Undelivered(Undelivered { subscriber, attempts, chain, first_failed_at });
-            }
-            // A `once` subscription is out of its slot by now; its retries belong to its claim.
-            let is_subscribed = self.engine.slots.get(&subscriber.entry, self.pin).is_some();
-            if !is_subscribed && !subscriber.is_once() {
-                return Ending::Cancelled;
-            }
-            attempts += 1;
-            count(&subscriber.retried);
-            match self.attempt(handler, attempts) {
-                Ok(()) => return Ending::Succeeded,
-                Err(next) => failure = next,
-            }
-        }
-    }
-
-    /// Delivers to one subscription that already said yes, and nobody else; `None` if it is gone. The caller
-    /// keeps the letter, so none is made here.
-    pub(crate) fn redeliver(&self, entry: &Entry) -> Option<Ending> {
-        let handler = self.engine.slots.get(entry, self.pin)?;
-        let turns = &self.turns[entry.slot as usize];
-        turns.begun.add(1);
-        let Err(failure) = self.attempt(handler, 1) else {
-            turns.succeeded.add(1);
-            return Some(Ending::Succeeded);
-        };
-        Some(self.settle(handler, turns, failure))
-    }
-}
-
-impl Engine {
-    /// Counts how a delivery ended that did not succeed.
-    pub(crate) fn count_ending(&self, subscriber: &Subscriber, ending: &Ending) {
-        match ending {
-            Ending::Succeeded => {}
-            Ending::Cancelled => {
-                count(&subscriber.cancelled);
-                count(&self.cancelled);
-            }
-            Ending::Undelivered(_) => {
-                count(&subscriber.dead_lettered);
-                count(&self.dead_lettered);
-            }
-        }
-    }
-}
-
-/// A failure in words. Dropping a panic's payload or an error may panic again; that ends here.
-fn told(failure: Failure) -> Vec<String> {
-    catch_unwind(AssertUnwindSafe(|| failure.into_chain())).unwrap_or_else(|panic| {
-        std::mem::forget(panic);
-        vec!["an error whose destructor panicked".to_owned()]
-    })
 }

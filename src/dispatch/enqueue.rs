@@ -5,18 +5,22 @@
 //! have changed meanwhile.
 
 use super::dead_letter::DeadLetter;
+use super::delayed::Refused;
+use super::drops::DropCause;
 use super::engine::Engine;
 use super::local::{Scratch, View};
+use super::policy::Overflow;
 use super::publish::Passed;
-use super::queue::{Job, JobRoute, Overflow, Queue};
+use super::queue::{Job, JobRoute, Queue};
+use super::retry::Tail;
 use super::shard::Shard;
-use crate::clock::Deadline;
+use crate::clock::{Deadline, Stopwatch};
 use crate::context;
 use crate::event::{Event, EventPublishError, EventType, PublishErrorKind};
 use crate::lanes::Place;
 use crate::quiet::drop_quietly;
-use crate::sync::Ordering;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why an event was not accepted.
 enum Denied {
@@ -31,15 +35,49 @@ struct Accepted {
     /// A worker should be woken.
     wakes: bool,
     /// What was discarded for want of room.
-    dropped: Option<(Arc<Event>, u64)>,
+    dropped: Option<Dropped>,
+}
+
+/// An event that was accepted and will not be handled.
+pub(crate) struct Dropped {
+    event: Arc<Event>,
+    sequence: u64,
+    tail: Option<Arc<Tail>>,
+}
+
+impl Job {
+    /// It will not be handled.
+    pub(crate) fn into_dropped(self) -> Dropped {
+        Dropped { event: self.event, sequence: self.sequence, tail: self.tail }
+    }
 }
 
 impl Engine {
+    /// Publishes one event to the workers, or finds that there is no room now.
+    pub(super) fn enqueue_at_once(&self, queue: &Queue, event: Arc<Event>) -> Result<u64, Refused> {
+        let (event, _) = self.stamped(event).map_err(Refused::For)?;
+        let place = queue.place_of(&event);
+        self.offer(queue, event, place, None).map_err(|denied| match denied {
+            Denied::For(error) => Refused::For(error),
+            Denied::Full(_) => Refused::Full(queue.limit().unwrap_or_default()),
+        })
+    }
+
+    /// The refusal of an event that waited for room in vain.
+    pub(super) fn refuse_full(
+        &self,
+        queue: &Queue,
+        waited: Duration,
+        event: Arc<Event>,
+    ) -> EventPublishError {
+        self.refuse(queue.full(waited), event)
+    }
+
     /// Publishes one event to the workers; waits for room as the bus's policy says.
     pub(super) fn enqueue(&self, queue: &Queue, event: Arc<Event>) -> Result<u64, EventPublishError> {
         let (event, _) = self.stamped(event)?;
         let place = queue.place_of(&event);
-        match self.offer(queue, event, place) {
+        match self.offer(queue, event, place, None) {
             Ok(sequence) => Ok(sequence),
             Err(Denied::For(error)) => Err(error),
             Err(Denied::Full(event)) => self.enqueue_when_freed(queue, event, place),
@@ -58,14 +96,14 @@ impl Engine {
         let deadline = Deadline::after(limit);
         while !deadline.is_past() {
             let mut waiter = queue.lanes.waiter(place);
-            event = match self.offer(queue, event, place) {
+            event = match self.offer(queue, event, place, None) {
                 Ok(sequence) => return Ok(sequence),
                 Err(Denied::For(error)) => return Err(error),
                 Err(Denied::Full(event)) => event,
             };
             waiter.wait(deadline.left());
         }
-        Err(self.refuse(queue.full(limit), event))
+        Err(self.refuse_full(queue, limit, event))
     }
 
     /// [`publish`](Self::publish) for async code: waits for room without blocking the thread. Dropped before it is
@@ -74,10 +112,11 @@ impl Engine {
         &self,
         queue: &Queue,
         event: Arc<Event>,
+        tail: Option<&Arc<Tail>>,
     ) -> Result<u64, EventPublishError> {
         let (mut event, _) = self.stamped(event)?;
         let place = queue.place_of(&event);
-        event = match self.offer(queue, event, place) {
+        event = match self.offer(queue, event, place, tail) {
             Ok(sequence) => return Ok(sequence),
             Err(Denied::For(error)) => return Err(error),
             Err(Denied::Full(event)) => event,
@@ -86,35 +125,43 @@ impl Engine {
         let mut alarm = (!limit.is_zero()).then(|| self.alarm(limit)).flatten();
         while let Some(alarm) = alarm.as_mut().filter(|alarm| !alarm.is_past()) {
             let mut waiter = queue.lanes.waiter(place);
-            event = match self.offer(queue, event, place) {
+            event = match self.offer(queue, event, place, tail) {
                 Ok(sequence) => return Ok(sequence),
                 Err(Denied::For(error)) => return Err(error),
                 Err(Denied::Full(event)) => event,
             };
             alarm.or(waiter.freed()).await;
         }
-        Err(self.refuse(queue.full(limit), event))
+        Err(self.refuse_full(queue, limit, event))
     }
 
     /// One try to put an event in its lane.
     #[inline]
-    fn offer(&self, queue: &Queue, event: Arc<Event>, place: Place) -> Result<u64, Denied> {
+    fn offer(
+        &self,
+        queue: &Queue,
+        event: Arc<Event>,
+        place: Place,
+        tail: Option<&Arc<Tail>>,
+    ) -> Result<u64, Denied> {
         let tried = self.pinned(|shard, view, scratch, _| {
             self.look_again(view, shard);
-            self.offer_pinned(queue, event, place, shard, view, scratch)
+            self.offer_pinned(queue, event, place, shard, view, scratch, tail)
         });
         let Accepted { passed, wakes, dropped } = tried?;
         if wakes {
             queue.sleepers.wake_one();
         }
-        if let Some((event, sequence)) = dropped {
-            self.discard(queue, event, sequence);
+        if let Some(dropped) = dropped {
+            let is_oldest = queue.settings.overflow == Overflow::DropOldest;
+            self.discard(dropped, if is_oldest { DropCause::Oldest } else { DropCause::Newest });
         }
         // Over already if nobody hears it.
         self.tell_flushers();
         Ok(passed.leave())
     }
 
+    #[allow(clippy::too_many_arguments, reason = "what a pinned publish works with")]
     #[inline]
     fn offer_pinned(
         &self,
@@ -124,6 +171,7 @@ impl Engine {
         shard: &Shard,
         view: &View,
         scratch: &mut Scratch,
+        tail: Option<&Arc<Tail>>,
     ) -> Result<Accepted, Denied> {
         if !view.table.is_open {
             shard.offered.add(1);
@@ -154,27 +202,38 @@ impl Engine {
         }
         shard.offered.add(1);
         shard.accepted.add(1);
-        let dropped = displaced.map(|job| (job.event, job.sequence));
+        let dropped = displaced.map(Job::into_dropped);
         let Some(reserved) = reserved else {
             let (sequence, evicted) = self.record_shared(&mut scratch.spare, &event);
-            let (event, dropped) =
-                if is_heard { (None, Some((event, sequence))) } else { (Some(event), None) };
-            shard.completed.add(u64::from(!is_heard));
+            let (event, dropped) = if is_heard {
+                (None, Some(Dropped { event, sequence, tail: tail.cloned() }))
+            } else {
+                (Some(event), None)
+            };
+            if !is_heard {
+                shard.completed.add(1);
+                tail.map(|tail| tail.end());
+            }
             return Ok(Accepted { passed: Passed { sequence, event, evicted }, wakes: false, dropped });
         };
         let (sequence, evicted) = self.record_shared(&mut scratch.spare, &event);
-        let wakes = reserved.fill(Job { event, sequence, route });
+        let queued_for = self.latencies.as_ref().map(|_| Stopwatch::start());
+        let wakes = reserved.fill(Job { event, sequence, route, tail: tail.cloned(), queued_for });
         Ok(Accepted { passed: Passed { sequence, event: None, evicted }, wakes, dropped })
     }
 
     /// Counts an event that was accepted and will not be handled, and keeps it as a letter if that was asked for.
-    pub(crate) fn discard(&self, queue: &Queue, event: Arc<Event>, sequence: u64) {
-        self.dropped.fetch_add(1, Ordering::SeqCst);
-        if queue.settings.keeps_dropped {
+    pub(crate) fn discard(&self, dropped: Dropped, cause: DropCause) {
+        let Dropped { event, sequence, tail } = dropped;
+        self.dropped.count(cause);
+        if self.keeps_dropped {
             self.add_letter(DeadLetter::dropped(&event, sequence));
             self.after_pin();
         }
         drop_quietly(event);
+        if let Some(tail) = tail {
+            tail.drop_event();
+        }
         self.tell_flushers();
     }
 }

@@ -1,7 +1,10 @@
 //! What a subscriber hands in, and what it is handed.
 
 use super::engine::Engine;
+#[cfg(feature = "async")]
+use super::mailbox::AsyncCall;
 use super::subscriber::Subscriber;
+use super::time_limit::EventTimeoutError;
 use crate::event::Event;
 use std::error::Error;
 use std::fmt;
@@ -38,15 +41,34 @@ impl<T, E: Into<BoxError>> HandlerOutcome for Result<T, E> {
     }
 }
 
-pub(crate) type Call = Box<dyn Fn(&Delivery<'_>) -> Result<(), BoxError> + Send + Sync>;
+pub(crate) type SyncCall = Box<dyn Fn(&Delivery<'_>) -> Result<(), BoxError> + Send + Sync>;
 pub(crate) type RetryIf = Box<dyn Fn(&(dyn Error + 'static)) -> bool + Send + Sync>;
 pub(crate) type Filter = Box<dyn Fn(&Event) -> bool + Send + Sync>;
+
+/// What a subscription does with a delivery.
+pub(crate) enum Call {
+    Sync(SyncCall),
+    #[cfg(feature = "async")]
+    Async(AsyncCall),
+}
+
+impl Call {
+    pub(crate) fn is_async(&self) -> bool {
+        match self {
+            Call::Sync(_) => false,
+            #[cfg(feature = "async")]
+            Call::Async(_) => true,
+        }
+    }
+}
 
 /// A subscription's closures. The only thing of a subscription that can be taken away while others look.
 pub(crate) struct Handler {
     pub(crate) key: u64,
     /// Whether the turn must be asked for: there is a filter, or only one turn.
     pub(crate) is_guarded: bool,
+    /// Whether it takes more than a call: it is asynchronous, has a time limit, or is measured.
+    pub(crate) is_special: bool,
     pub(crate) call: Call,
     pub(crate) filter: Option<Filter>,
     /// Which errors are worth another attempt; `None`: all.
@@ -55,11 +77,33 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
+    #[inline]
+    pub(crate) fn sync_call(&self) -> Option<&SyncCall> {
+        match &self.call {
+            Call::Sync(call) => Some(call),
+            #[cfg(feature = "async")]
+            Call::Async(_) => None,
+        }
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn async_call(&self) -> Option<&AsyncCall> {
+        match &self.call {
+            Call::Sync(_) => None,
+            Call::Async(call) => Some(call),
+        }
+    }
+
+    pub(crate) fn is_async(&self) -> bool {
+        self.call.is_async()
+    }
+
     /// Whether the subscription wants another attempt after this. A predicate that panics says no.
     pub(crate) fn is_worth_retrying(&self, failure: &Failure) -> bool {
         let Some(retry_if) = &self.retry_if else { return true };
         let asked = std::panic::AssertUnwindSafe(|| match failure {
             Failure::Returned(error) => retry_if(error.as_ref()),
+            Failure::TimedOut(error) => retry_if(error),
             Failure::Panicked(payload) => retry_if(&HandlerPanic { message: message_of(payload.as_ref()) }),
         });
         std::panic::catch_unwind(asked).unwrap_or_else(|panic| {
@@ -152,9 +196,15 @@ impl fmt::Debug for Delivery<'_> {
 pub(crate) enum Failure {
     Returned(BoxError),
     Panicked(Box<dyn std::any::Any + Send>),
+    #[cfg_attr(not(feature = "async"), allow(dead_code, reason = "only a future can be stopped"))]
+    TimedOut(EventTimeoutError),
 }
 
 impl Failure {
+    pub(crate) fn is_time_limit(&self) -> bool {
+        matches!(self, Failure::TimedOut(_))
+    }
+
     /// The error and its sources, outermost first; of a panic, its message.
     pub(crate) fn into_chain(self) -> Vec<String> {
         match self {
@@ -167,6 +217,7 @@ impl Failure {
                 }
                 chain
             }
+            Failure::TimedOut(error) => vec![bounded(error.to_string())],
             Failure::Panicked(payload) => {
                 let message = message_of(payload.as_ref());
                 vec![bounded(format!("panicked: {message}"))]

@@ -6,20 +6,41 @@
 //! - [`table`]: the snapshot, from event to route; [`names`]: its bounded memory for names of one's own, and
 //!   [`routes`], what names share of them;
 //! - [`shard`] and [`local`]: what each publishing thread writes, and keeps at hand;
-//! - [`deliver`]: one event along its route; [`dead_letter`]: what could not be delivered;
-//! - [`retry`]: trying again later; [`alarm`]: time limits of async waits;
+//! - [`deliver`]: one event along its route; [`ending`]: how a delivery ends that is not over with its turn;
+//!   [`dead_letter`]: what could not be delivered;
+//! - [`retry`]: deliveries that go on after their event's turns; [`later`] and [`delayed`]: what waits for its time, and who does it
+//!   then;
+//!   [`time_limit`] and [`alarm`]: handlers and waits that take too long;
+//! - [`watch`] and [`awaited`]: publishing from async code, and telling a publisher how it ended;
+//! - `mailbox`, `task` and `owned` (feature `async`): asynchronous handlers; [`policy`] and [`drops`]: what is done when a
+//!   queue is full;
 //! - `queue`, `enqueue` and `workers` (feature `queued`): the event as a job, on its way into a lane, and out of it;
-//! - [`engine`]: the state of all that, and its upkeep; [`publish`]: the path that runs through it.
+//! - [`chores`]: what has to wait until no pin is held; [`pending`]: waiting until nothing is; [`latency`]: how long it took;
+//! - [`engine`]: the state of all that; [`publish`]: the path that runs through it.
 
 pub(crate) mod alarm;
+pub(crate) mod awaited;
+pub(crate) mod chores;
 pub(crate) mod dead_letter;
+pub(crate) mod delayed;
 pub(crate) mod deliver;
+pub(crate) mod drops;
+pub(crate) mod ending;
 pub(crate) mod engine;
 #[cfg(feature = "queued")]
 pub(crate) mod enqueue;
 pub(crate) mod handler;
+pub(crate) mod latency;
+pub(crate) mod later;
 pub(crate) mod local;
+#[cfg(feature = "async")]
+pub(crate) mod mailbox;
 pub(crate) mod names;
+#[cfg(feature = "async")]
+pub(crate) mod owned;
+pub(crate) mod pending;
+#[cfg(any(feature = "queued", feature = "async"))]
+pub(crate) mod policy;
 pub(crate) mod publish;
 #[cfg(feature = "queued")]
 pub(crate) mod queue;
@@ -29,5 +50,9 @@ pub(crate) mod shard;
 pub(crate) mod slots;
 pub(crate) mod subscriber;
 pub(crate) mod table;
+#[cfg(feature = "async")]
+pub(crate) mod task;
+pub(crate) mod time_limit;
+pub(crate) mod watch;
 #[cfg(feature = "queued")]
 pub(crate) mod workers;

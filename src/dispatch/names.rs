@@ -53,7 +53,7 @@ impl Known {
     }
 
     /// The route, to be kept.
-    #[cfg(feature = "queued")]
+    #[cfg(any(feature = "queued", feature = "async"))]
     #[inline]
     pub(crate) fn shared_route(&self) -> Arc<SharedRoute> {
         Arc::clone(&self.route)

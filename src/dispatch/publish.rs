@@ -6,8 +6,11 @@
 //! One pin covers a publish or a batch. Values that made room in the history, and the caller's own `Arc`, are
 //! dropped after the pin: their destructors are user code.
 
+use super::awaited::Awaited;
 use super::dead_letter::DeadLetter;
-use super::deliver::{Ending, Turn};
+use super::delayed::Refused;
+use super::deliver::Turn;
+use super::ending::Ending;
 use super::engine::{Engine, History};
 use super::local::{self, Local, Scratch, View};
 use super::shard::{Pin, Shard};
@@ -30,10 +33,30 @@ impl Engine {
         if let Some(queue) = &self.queue {
             return self.enqueue(queue, event);
         }
-        let (event, depth) = self.stamped(event)?;
-        let outcome = self
-            .pinned(|shard, view, scratch, pin| self.publish_pinned(event, depth, shard, view, scratch, pin));
+        self.publish_here(event, None)
+    }
+
+    /// Publishes one event to all who hear it, on this thread.
+    #[inline]
+    pub(crate) fn publish_here(
+        &self,
+        event: Arc<Event>,
+        awaited: Option<&Awaited>,
+    ) -> Result<u64, EventPublishError> {
+        let stamped = self.stamped(event)?;
+        let outcome = self.pinned(|shard, view, scratch, pin| {
+            self.publish_pinned(stamped, shard, view, scratch, pin, awaited)
+        });
         outcome.map(Passed::leave)
+    }
+
+    /// Publishes one event, or finds that there is no room now.
+    pub(super) fn publish_without_waiting(&self, event: Arc<Event>) -> Result<u64, Refused> {
+        #[cfg(feature = "queued")]
+        if let Some(queue) = &self.queue {
+            return self.enqueue_at_once(queue, event);
+        }
+        self.publish(event).map_err(Refused::For)
     }
 
     /// Publishes events in order, under one pin.
@@ -45,7 +68,7 @@ impl Engine {
         // Filling in may drop the last hold on an event, so it comes before the pin.
         let events: Vec<_> = events.into_iter().map(|event| self.stamped(event)).collect();
         let outcomes: Vec<_> = self.pinned(|shard, view, scratch, pin| {
-            let mut publish = |(event, depth)| self.publish_pinned(event, depth, shard, view, scratch, pin);
+            let mut publish = |stamped| self.publish_pinned(stamped, shard, view, scratch, pin, None);
             events.into_iter().map(|stamped| stamped.and_then(&mut publish)).collect()
         });
         outcomes.into_iter().map(|outcome| outcome.map(Passed::leave_quietly)).collect()
@@ -110,12 +133,12 @@ impl Engine {
     #[inline]
     fn publish_pinned(
         &self,
-        event: Arc<Event>,
-        depth: usize,
+        (event, depth): (Arc<Event>, usize),
         shard: &Shard,
         view: &mut View,
         scratch: &mut Scratch,
         pin: &Pin<'_>,
+        awaited: Option<&Awaited>,
     ) -> Result<Passed, EventPublishError> {
         shard.offered.add(1);
         self.look_again(view, shard);
@@ -138,12 +161,13 @@ impl Engine {
             self.record(&mut scratch.spare, event)
         } else {
             let (sequence, evicted) = self.record_shared(&mut scratch.spare, &event);
-            let turn = Turn::new(self, pin, &view.turns, &event, sequence);
+            let turn = Turn::new(self, pin, &view.turns, &event, sequence).awaited(awaited);
             let is_completed = self.frame(&event, depth).enter(|| turn.complete(route));
             shard.completed.add(u64::from(is_completed));
             return Ok(Passed { sequence, event: Some(event), evicted });
         };
         shard.completed.add(1);
+        awaited.map(Awaited::end);
         Ok(passed)
     }
 
@@ -192,7 +216,7 @@ impl Engine {
     }
 
     /// Delivers a letter's event to the subscription that failed it, and to no other.
-    pub(crate) fn redeliver(&self, letter: &DeadLetter, entry: &Entry) -> Redelivered {
+    pub(crate) fn redeliver(&self, letter: &Arc<DeadLetter>, entry: &Entry) -> Redelivered {
         let depth = context::with_current(|frame| frame.map_or(0, |frame| frame.depth));
         if depth >= NESTED_PUBLISHES_MAX {
             return Redelivered::TooDeep;
@@ -201,14 +225,14 @@ impl Engine {
             self.look_again(view, shard);
             let (event, sequence) = (letter.event(), letter.sequence().unwrap_or(0));
             let turn = Turn::new(self, pin, &view.turns, event, sequence);
-            let redeliver = || self.frame(event, depth).enter(|| turn.redeliver(entry));
+            let redeliver = || self.frame(event, depth).enter(|| turn.redeliver(entry, letter));
             view.table.is_open.then(redeliver)
         });
         let Some(ending) = ending else { return Redelivered::Closed };
         match ending {
-            Some(Ending::Succeeded) => Redelivered::Delivered,
-            Some(Ending::Undelivered(again)) => Redelivered::FailedAgain(letter.clone().failed_again(again)),
-            Some(Ending::Cancelled) | None => Redelivered::Gone,
+            Some(Ending::Succeeded | Ending::Waiting) => Redelivered::Delivered,
+            Some(Ending::Undelivered(Some(again))) => Redelivered::FailedAgain(again),
+            Some(Ending::Undelivered(None) | Ending::Cancelled) | None => Redelivered::Gone,
         }
     }
 }

@@ -3,41 +3,21 @@
 //! A job is one event with its route, matched already; so handlers take their turns in order whatever worker runs it.
 //! Events with one order key share a lane.
 
-use super::retry::Retry;
+use super::policy::Overflow;
+use super::retry::Tail;
 use super::routes::SharedRoute;
 use super::slots::Entry;
 use super::table::Route;
+use crate::clock::Stopwatch;
 use crate::event::{Event, EventPriority, EventQueueError, PublishErrorKind};
 use crate::lanes::{Lanes, Place, Reserved, Sleepers};
 use crate::quiet::log;
 use crate::sync::{AtomicBool, Ordering};
-use crossbeam_queue::ArrayQueue;
 use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What becomes of an event for which there is no room in its lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Overflow {
-    /// The publisher waits, up to this limit; then the event is refused. Inside a handler of the same bus `publish` does
-    /// not wait: the room might never come.
-    Block(Duration),
-    /// The event is refused, and comes back in the error.
-    Reject,
-    /// The oldest event of the same lane and band makes room: it is discarded, and counted.
-    DropOldest,
-    /// The event is accepted and discarded at once, and counted.
-    DropNewest,
-}
-
-impl Default for Overflow {
-    fn default() -> Self {
-        Overflow::Block(Duration::from_secs(5))
-    }
-}
 
 /// How a worker without work waits for some.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,17 +43,14 @@ pub(crate) enum OrderKey {
 pub(crate) struct QueueSettings {
     pub(crate) order: OrderKey,
     pub(crate) overflow: Overflow,
-    pub(crate) keeps_dropped: bool,
     pub(crate) wait: WaitStrategy,
+    /// A driver takes the jobs out, not workers.
+    pub(crate) is_manual: bool,
 }
-
-/// Due retries that wait for a worker.
-const DUE_MAX: usize = 1_024;
 
 pub(crate) struct Queue {
     pub(crate) lanes: Lanes<Job>,
     pub(super) sleepers: Sleepers,
-    pub(super) due: ArrayQueue<Box<Retry>>,
     pub(super) settings: QueueSettings,
     /// Workers go home when they find nothing to do.
     pub(super) is_stopping: AtomicBool,
@@ -85,6 +62,10 @@ pub(crate) struct Job {
     pub(crate) event: Arc<Event>,
     pub(crate) sequence: u64,
     pub(super) route: JobRoute,
+    /// Of a publisher who wants to know the end.
+    pub(super) tail: Option<Arc<Tail>>,
+    /// Runs while it waits, if somebody wants to know how long.
+    pub(super) queued_for: Option<Stopwatch>,
 }
 
 pub(super) enum JobRoute {
@@ -123,7 +104,6 @@ impl Queue {
         Queue {
             lanes: Lanes::new(lanes, room),
             sleepers: Sleepers::new(workers),
-            due: ArrayQueue::new(DUE_MAX),
             settings,
             is_stopping: AtomicBool::new(false),
             hasher: FixedState::default(),
@@ -146,10 +126,10 @@ impl Queue {
         Place { lane: spread as usize % self.lanes.count(), band: band_of(event.priority()) }
     }
 
-    /// How long a publisher may wait for room, if at all.
+    /// How long a publisher may wait for room, if at all. Nobody waits for a driver, who may be the publisher.
     pub(super) fn limit(&self) -> Option<Duration> {
         match self.settings.overflow {
-            Overflow::Block(limit) => Some(limit),
+            Overflow::Block(limit) if !self.settings.is_manual => Some(limit),
             _ => None,
         }
     }
@@ -167,31 +147,17 @@ impl Queue {
             if self.settings.overflow != Overflow::DropOldest {
                 return (None, None);
             }
-            // Where a worker is faster, or others have reserved and not filled yet, there is room in a moment.
             if let Some((reserved, oldest)) = self.lanes.displace(place) {
                 return (Some(reserved), Some(oldest));
             }
-            std::hint::spin_loop();
+            // A worker was faster, or others have reserved and not filled yet: there is room in a moment.
+            std::thread::yield_now();
         }
     }
 
-    /// Hands a due retry to a worker.
-    pub(super) fn retry_is_due(&self, mut retry: Box<Retry>) {
-        while let Err(back) = self.due.push(retry) {
-            // Only the timer's thread is here, and workers are busy: it waits for them.
-            retry = back;
-            std::thread::sleep(Duration::from_millis(1));
-        }
+    /// Wakes a worker: there is something to do.
+    pub(super) fn wake_one(&self) {
         self.sleepers.wake_one();
-    }
-
-    /// Takes out the retries that no worker has taken.
-    pub(crate) fn due_now(&self) -> impl Iterator<Item = Box<Retry>> {
-        std::iter::from_fn(|| self.due.pop())
-    }
-
-    pub(super) fn has_work(&self) -> bool {
-        self.lanes.has_ready() || !self.due.is_empty() || self.is_stopping.load(Ordering::SeqCst)
     }
 
     /// Sends the workers home, once they find nothing more to do.

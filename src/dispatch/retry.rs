@@ -3,10 +3,12 @@
 //! An event is completed when the last of its deliveries has ended, so those that go on after its turns are over share
 //! a [`Tail`]. It is made when the first of them is put off: an event whose handlers succeed costs none.
 
-use super::alarm::Bell;
-use super::deliver::{Ending, Turn};
+use super::dead_letter::DeadLetter;
+use super::deliver::Turn;
 use super::engine::Engine;
 use super::subscriber::Subscriber;
+use super::time_limit::EventTimeoutError;
+use super::watch::Watch;
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::quiet::drop_quietly;
@@ -14,8 +16,7 @@ use crate::sync::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many deliveries of one bus may wait for another attempt, and async publishers for room. One delivery more becomes
-/// a dead letter at once.
+/// How many deliveries of one bus may wait for another attempt. One more becomes a dead letter at once.
 pub const WAITING_RETRIES_MAX: usize = 65_536;
 
 /// How long a failed delivery waits before it is tried again: exponential, with full jitter.
@@ -65,12 +66,19 @@ impl Backoff {
 #[derive(Debug)]
 pub(crate) struct Tail {
     open: AtomicUsize,
+    /// Wants to know how they end.
+    pub(super) watch: Option<Arc<Watch>>,
 }
 
 impl Tail {
     /// Of an event whose turns are still being taken.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Tail { open: AtomicUsize::new(1) })
+        Arc::new(Tail { open: AtomicUsize::new(1), watch: None })
+    }
+
+    /// The same, for somebody who waits for the end.
+    pub(crate) fn watched(watch: &Arc<Watch>) -> Arc<Self> {
+        Arc::new(Tail { open: AtomicUsize::new(1), watch: Some(Arc::clone(watch)) })
     }
 
     pub(crate) fn add(&self) {
@@ -78,49 +86,93 @@ impl Tail {
     }
 
     /// One delivery, or the event's turns, are over. True if that was the last.
-    pub(crate) fn end(&self) -> bool {
+    pub(super) fn end(&self) -> bool {
         // Ordering: AcqRel. Who ends it has seen all that the others counted.
-        self.open.fetch_sub(1, Ordering::AcqRel) == 1
+        let is_last = self.open.fetch_sub(1, Ordering::AcqRel) == 1;
+        if is_last && let Some(watch) = &self.watch {
+            watch.end();
+        }
+        is_last
+    }
+
+    /// The event was discarded before any turn.
+    #[cfg(feature = "queued")]
+    pub(crate) fn drop_event(&self) {
+        if let Some(watch) = &self.watch {
+            watch.drop_event();
+        }
     }
 }
 
-/// A delivery that failed and is to be tried again.
+/// How an attempt went in time.
+#[derive(Debug, Default)]
+pub(crate) struct Timing {
+    pub(crate) took: Duration,
+    /// A synchronous handler that took longer than it might.
+    pub(crate) overran: Option<EventTimeoutError>,
+}
+
+/// A delivery that goes on after its event's turns, or that failed.
 #[derive(Debug)]
-pub(crate) struct Retry {
+pub(crate) struct Late {
     pub(crate) subscriber: Arc<Subscriber>,
     pub(crate) event: Arc<Event>,
     pub(crate) sequence: u64,
     /// Made so far.
     pub(crate) attempts: u32,
+    /// The last failure in words.
     pub(crate) chain: Vec<String>,
-    pub(crate) first_failed_at: Timestamp,
-    pub(crate) tail: Arc<Tail>,
+    /// The last failure was the time limit.
+    pub(crate) is_timed_out: bool,
+    pub(crate) timing: Timing,
+    pub(crate) first_failed_at: Option<Timestamp>,
+    /// None for a redrive, whose event was completed before.
+    pub(crate) tail: Option<Arc<Tail>>,
+    /// What is being redriven.
+    pub(crate) letter: Option<Arc<DeadLetter>>,
+    /// Somebody waits for the end on this thread: it is tried again at once.
+    pub(crate) is_awaited: bool,
+    /// The attempt that is due has been counted as a retry.
+    pub(crate) is_counted: bool,
 }
 
-/// What the timers of a bus keep.
-#[derive(Debug)]
-pub(crate) enum Due {
-    Retry(Box<Retry>),
-    Bell(Arc<Bell>),
+impl Late {
+    pub(crate) fn new(
+        subscriber: &Arc<Subscriber>,
+        event: &Arc<Event>,
+        sequence: u64,
+        tail: Option<Arc<Tail>>,
+    ) -> Self {
+        Late {
+            subscriber: Arc::clone(subscriber),
+            event: Arc::clone(event),
+            sequence,
+            attempts: 0,
+            chain: Vec::new(),
+            is_timed_out: false,
+            timing: Timing::default(),
+            first_failed_at: None,
+            tail,
+            letter: None,
+            is_awaited: false,
+            is_counted: false,
+        }
+    }
+
+    pub(crate) fn has_attempts_left(&self) -> bool {
+        self.attempts < self.subscriber.attempts_max
+    }
 }
 
 impl Engine {
     /// Makes one more attempt, on this thread.
-    pub(crate) fn try_again(&self, retry: Retry) {
-        let event = Arc::clone(&retry.event);
+    pub(crate) fn try_again(&self, late: Box<Late>) {
+        let (event, sequence) = (Arc::clone(&late.event), late.sequence);
         self.pinned(|shard, view, _, pin| {
             self.look_again(view, shard);
-            let turn = Turn::new(self, pin, &view.turns, &event, retry.sequence);
-            self.frame(&event, 0).enter(|| turn.retry(retry));
+            let turn = Turn::new(self, pin, &view.turns, &event, sequence);
+            self.frame(&event, 0).enter(|| turn.retry(late));
         });
-        drop_quietly(event);
-    }
-
-    /// Ends a delivery that nobody will try again: its bus is shut down.
-    pub(crate) fn give_up(&self, retry: Retry) {
-        let Retry { subscriber, event, tail, .. } = retry;
-        self.count_ending(&subscriber, &Ending::Cancelled);
-        self.end_tail(&tail);
         drop_quietly(event);
     }
 

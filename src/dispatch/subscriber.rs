@@ -1,10 +1,16 @@
 //! A subscription without its closures: who it is, what it wants, and what became of its deliveries.
 
+use super::latency::Histogram;
+#[cfg(feature = "async")]
+use super::mailbox::Mailbox;
 use super::retry::Backoff;
 use super::slots::Entry;
 use crate::matcher::Pattern;
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use smol_str::SmolStr;
+#[cfg(feature = "async")]
+use std::sync::Weak;
+use std::time::Duration;
 
 /// Identity, wishes and rare counts. Lives as long as anyone asks about it; holds nothing of the user's.
 #[derive(Debug)]
@@ -15,10 +21,14 @@ pub(crate) struct Subscriber {
     pub(crate) attempts_max: u32,
     /// Between attempts; `None`: what the bus does.
     pub(crate) backoff: Option<Backoff>,
+    /// How long the handler may take.
+    pub(crate) time_limit: Option<Duration>,
     /// At most one turn: set once it was taken.
     once: Option<AtomicBool>,
     /// The handler, the filter and their captures have been dropped.
     gone: AtomicBool,
+    /// Futures of its handler that exist; begun under a pin.
+    pub(crate) running: AtomicUsize,
     /// What the slot had counted for the subscriptions before this one.
     pub(crate) begun_before: u64,
     pub(crate) succeeded_before: u64,
@@ -27,6 +37,15 @@ pub(crate) struct Subscriber {
     pub(crate) retried: AtomicU64,
     pub(crate) dead_lettered: AtomicU64,
     pub(crate) cancelled: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    /// Attempts that took longer than the time limit.
+    pub(crate) overran: AtomicU64,
+    /// Attempts that took longer than the bus calls slow.
+    pub(crate) slow: AtomicU64,
+    /// How long attempts take, if somebody wants to know.
+    pub(crate) handling: Option<Box<Histogram>>,
+    #[cfg(feature = "async")]
+    pub(crate) mailbox: Option<Weak<Mailbox>>,
 }
 
 /// What [`Subscriber::new`] is told.
@@ -35,7 +54,11 @@ pub(crate) struct Wishes {
     pub(crate) patterns: Box<[Pattern]>,
     pub(crate) attempts_max: u32,
     pub(crate) backoff: Option<Backoff>,
+    pub(crate) time_limit: Option<Duration>,
     pub(crate) once: bool,
+    pub(crate) measures_latency: bool,
+    #[cfg(feature = "async")]
+    pub(crate) mailbox: Option<Weak<Mailbox>>,
 }
 
 impl Subscriber {
@@ -47,8 +70,10 @@ impl Subscriber {
             patterns: wishes.patterns,
             attempts_max: wishes.attempts_max,
             backoff: wishes.backoff,
+            time_limit: wishes.time_limit,
             once: wishes.once.then(AtomicBool::default),
             gone: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
             begun_before: before.0,
             succeeded_before: before.1,
             filtered: AtomicU64::new(0),
@@ -56,11 +81,30 @@ impl Subscriber {
             retried: AtomicU64::new(0),
             dead_lettered: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            overran: AtomicU64::new(0),
+            slow: AtomicU64::new(0),
+            handling: wishes.measures_latency.then(Box::default),
+            #[cfg(feature = "async")]
+            mailbox: wishes.mailbox,
         }
     }
 
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Deliveries that wait in its mailbox; none if it is synchronous.
+    #[cfg(feature = "async")]
+    pub(crate) fn waiting(&self) -> Option<usize> {
+        self.mailbox.as_ref().map(|mailbox| mailbox.upgrade().map_or(0, |mailbox| mailbox.len()))
+    }
+
+    /// Deliveries that wait in its mailbox; none, for it is synchronous.
+    #[cfg(not(feature = "async"))]
+    #[allow(clippy::unused_self, reason = "as with mailboxes")]
+    pub(crate) fn waiting(&self) -> Option<usize> {
+        None
     }
 
     pub(crate) fn is_once(&self) -> bool {
@@ -74,7 +118,8 @@ impl Subscriber {
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Acquire)
+        // Ordering: who sees the handler gone sees the futures that were made of it, and who sees those over, their end.
+        self.gone.load(Ordering::Acquire) && self.running.load(Ordering::Acquire) == 0
     }
 
     pub(crate) fn set_gone(&self) {

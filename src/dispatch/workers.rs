@@ -74,49 +74,61 @@ impl Engine {
     /// Works until the queue is stopped and empty.
     fn work(&self, queue: &Queue, worker: usize) {
         loop {
-            let is_retried = queue.due.pop().map(|retry| self.try_again(*retry)).is_some();
+            let had_work = self.do_next_due();
             if let Some(mut lane) = queue.lanes.hold() {
                 for job in lane.by_ref() {
                     self.run(job);
                 }
                 lane.leave();
-            } else if !is_retried {
+            } else if !had_work {
                 self.tell_flushers();
                 if queue.is_stopping.load(Ordering::SeqCst) {
                     return;
                 }
-                queue.wait(worker);
+                self.wait_for_work(queue, worker);
             }
         }
     }
 
+    /// Takes one job, if there is one, and does it; for a driver.
+    pub(crate) fn run_next(&self, queue: &Queue) -> bool {
+        let Some(mut lane) = queue.lanes.hold() else { return false };
+        let job = lane.next();
+        // Left before the job is done: whoever comes in from within it finds the others.
+        lane.leave();
+        job.map(|job| self.run(job)).is_some()
+    }
+
     /// Hands one event to all who hear it.
     #[inline]
-    pub(super) fn run(&self, job: Job) {
+    fn run(&self, job: Job) {
+        if let (Some(latencies), Some(queued_for)) = (&self.latencies, job.queued_for) {
+            latencies.queueing.add(queued_for.elapsed());
+        }
         self.pinned(|shard, view, _, pin| {
             self.look_again(view, shard);
-            let turn = Turn::new(self, pin, &view.turns, &job.event, job.sequence);
+            let turn = Turn::new(self, pin, &view.turns, &job.event, job.sequence).watched(job.tail.clone());
             let is_completed = self.frame(&job.event, 0).enter(|| turn.complete(job.route()));
             shard.completed.add(u64::from(is_completed));
         });
         drop_quietly(job);
     }
-}
 
-impl Queue {
     /// Waits for something to do, as the bus's strategy says.
-    fn wait(&self, worker: usize) {
-        if let WaitStrategy::SpinThenPark(limit) = self.settings.wait {
+    fn wait_for_work(&self, queue: &Queue, worker: usize) {
+        let has_work =
+            || queue.lanes.has_ready() || self.later.has_due() || queue.is_stopping.load(Ordering::SeqCst);
+        if let WaitStrategy::SpinThenPark(limit) = queue.settings.wait {
             let deadline = Deadline::after(limit);
             while !deadline.is_past() {
                 for _ in 0..64 {
-                    if self.has_work() {
+                    if has_work() {
                         return;
                     }
                     std::hint::spin_loop();
                 }
             }
         }
-        self.sleepers.sleep(worker, || self.has_work());
+        queue.sleepers.sleep(worker, has_work);
     }
 }

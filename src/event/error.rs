@@ -70,7 +70,7 @@ pub enum PublishErrorKind {
 
 /// A bounded queue had no room.
 #[derive(Clone, Debug, PartialEq, Eq, ThisError)]
-#[error("the queue is full: {capacity} events wait in this lane and band{}", waited_text(*waited))]
+#[error("the queue is full: {capacity} events wait in it{}", waited_text(*waited))]
 #[non_exhaustive]
 pub struct EventQueueError {
     capacity: usize,
@@ -78,12 +78,11 @@ pub struct EventQueueError {
 }
 
 impl EventQueueError {
-    #[cfg(feature = "queued")]
     pub(crate) fn new(capacity: usize, waited: Duration) -> Self {
         EventQueueError { capacity, waited }
     }
 
-    /// How many events the queue holds: one lane's band.
+    /// How many events the queue holds: one lane's band, or the delayed events of a bus.
     pub fn capacity(&self) -> usize {
         self.capacity
     }

@@ -1,9 +1,7 @@
-//! What is held of the lanes for a while: a place to fill, a wait for one, a lane to take from.
+//! What is held of the lanes for a while: a place to fill, a lane to take from.
 
-use super::{Band, HELD, Lanes, Place, READY, TURN_MAX, URGENT, WORK};
+use super::{HELD, Lanes, Place, READY, TURN_MAX, URGENT, WORK};
 use crate::sync::modelled::Ordering;
-use crate::sync::{Listener as _, SignalListener};
-use std::time::Duration;
 
 /// A place that is the owner's to fill.
 #[must_use = "dropping it gives the place back"]
@@ -22,8 +20,7 @@ impl<'a, T> Reserved<'a, T> {
     pub(crate) fn fill(self, item: T) -> bool {
         let Reserved { lanes, place } = self;
         std::mem::forget(self);
-        let is_put = lanes.band(place).items.push(item).is_ok();
-        debug_assert!(is_put, "a reserved place is free");
+        lanes.band(place).put(item);
         lanes.announce(place)
     }
 }
@@ -31,36 +28,6 @@ impl<'a, T> Reserved<'a, T> {
 impl<T> Drop for Reserved<'_, T> {
     fn drop(&mut self) {
         self.lanes.band(self.place).give_back();
-    }
-}
-
-/// One who waits for a place in a band. To be made before the last look: what is freed after it was made ends the wait.
-pub(crate) struct Waiter<'a, T> {
-    band: &'a Band<T>,
-    freed: SignalListener,
-}
-
-impl<'a, T> Waiter<'a, T> {
-    pub(super) fn new(band: &'a Band<T>) -> Self {
-        band.waiting.fetch_add(1, Ordering::SeqCst);
-        Waiter { band, freed: band.freed.listen() }
-    }
-
-    /// Waits until a place was freed, or the time is up.
-    pub(crate) fn wait(&mut self, limit: Duration) {
-        let freed = std::mem::replace(&mut self.freed, self.band.freed.listen());
-        freed.wait_timeout(limit);
-    }
-
-    /// Is ready when a place was freed.
-    pub(crate) fn freed(&mut self) -> &mut SignalListener {
-        &mut self.freed
-    }
-}
-
-impl<T> Drop for Waiter<'_, T> {
-    fn drop(&mut self) {
-        self.band.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -93,7 +60,7 @@ impl<'a, T> Held<'a, T> {
         loop {
             // What is put in after this look sets WORK after it, so the exchange fails or sees it.
             let has_more = before & WORK != 0 || !lane.is_empty();
-            let is_urgent = has_more && !lane.bands[0].items.is_empty();
+            let is_urgent = has_more && !lane.bands[0].is_empty();
             let mut after = before & !HELD;
             if has_more {
                 after |= WORK | READY | if is_urgent { URGENT } else { 0 };

@@ -20,11 +20,11 @@
 mod guards;
 mod sleepers;
 
-pub(crate) use guards::{Held, Reserved, Waiter};
+pub(crate) use guards::{Held, Reserved};
 pub(crate) use sleepers::Sleepers;
 
-use crate::sync::Signal;
-use crate::sync::modelled::{ArrayQueue, AtomicU8, AtomicUsize, Ordering};
+use crate::bounded::{Bounded, Waiter};
+use crate::sync::modelled::{ArrayQueue, AtomicU8, Ordering};
 use crossbeam_utils::CachePadded;
 
 /// How many bands a lane has, the highest first.
@@ -57,32 +57,17 @@ pub(crate) struct Lanes<T> {
 }
 
 struct Lane<T> {
-    bands: [Band<T>; BANDS],
+    bands: [Bounded<T>; BANDS],
     state: CachePadded<AtomicU8>,
     /// Of each band, how many items from above went by while it waited. Only the holder looks.
     passed: [AtomicU8; BANDS],
 }
 
-struct Band<T> {
-    items: ArrayQueue<T>,
-    /// Places reserved or filled.
-    taken: CachePadded<AtomicUsize>,
-    /// How many wait for a place.
-    waiting: CachePadded<AtomicUsize>,
-    freed: Signal,
-}
-
 impl<T> Lanes<T> {
     /// `lanes` lanes with `room` places in each band; neither may be 0.
     pub(crate) fn new(lanes: usize, room: usize) -> Self {
-        let band = || Band {
-            items: ArrayQueue::new(room),
-            taken: CachePadded::new(AtomicUsize::new(0)),
-            waiting: CachePadded::new(AtomicUsize::new(0)),
-            freed: Signal::new(),
-        };
         let lane = |_| Lane {
-            bands: std::array::from_fn(|_| band()),
+            bands: std::array::from_fn(|_| Bounded::new(room)),
             state: CachePadded::new(AtomicU8::new(0)),
             passed: std::array::from_fn(|_| AtomicU8::new(0)),
         };
@@ -104,46 +89,35 @@ impl<T> Lanes<T> {
         self.room
     }
 
-    fn band(&self, place: Place) -> &Band<T> {
+    fn band(&self, place: Place) -> &Bounded<T> {
         &self.lanes[place.lane].bands[place.band]
     }
 
     /// A place for one item, if there is one. Dropping it gives it back.
     #[inline]
     pub(crate) fn reserve(&self, place: Place) -> Option<Reserved<'_, T>> {
-        let taken = &self.band(place).taken;
-        let mut now = taken.load(Ordering::SeqCst);
-        while now < self.room {
-            // Ordering: SeqCst, with `give_back`: see `Waiter`.
-            match taken.compare_exchange_weak(now, now + 1, Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(_) => return Some(Reserved::new(self, place)),
-                Err(other) => now = other,
-            }
-        }
-        None
+        self.band(place).reserve().then(|| Reserved::new(self, place))
     }
 
     /// Takes out the oldest item to make room for another, whose place this is now. `None` if a worker was faster.
     pub(crate) fn displace(&self, place: Place) -> Option<(Reserved<'_, T>, T)> {
-        let oldest = self.band(place).items.pop()?;
+        let oldest = self.band(place).displace()?;
         Some((Reserved::new(self, place), oldest))
     }
 
     /// Announces that somebody is about to wait for a place: what is freed from now on wakes the listener.
     pub(crate) fn waiter(&self, place: Place) -> Waiter<'_, T> {
-        Waiter::new(self.band(place))
+        self.band(place).waiter()
     }
 
     /// Ends all waits for a place: there is something else to find out.
     pub(crate) fn end_waits(&self) {
-        self.lanes.iter().flat_map(|lane| &lane.bands).for_each(|band| {
-            band.freed.notify(usize::MAX);
-        });
+        self.lanes.iter().flat_map(|lane| &lane.bands).for_each(Bounded::end_waits);
     }
 
     /// Items in each band, over all lanes.
     pub(crate) fn depths(&self) -> [usize; BANDS] {
-        std::array::from_fn(|band| self.lanes.iter().map(|lane| lane.bands[band].items.len()).sum())
+        std::array::from_fn(|band| self.lanes.iter().map(|lane| lane.bands[band].len()).sum())
     }
 
     /// Whether a worker that looks would find a lane.
@@ -168,10 +142,7 @@ impl<T> Lanes<T> {
     pub(crate) fn drain(&self) -> Vec<T> {
         let mut drained = Vec::new();
         for band in self.lanes.iter().flat_map(|lane| &lane.bands) {
-            while let Some(item) = band.items.pop() {
-                band.give_back();
-                drained.push(item);
-            }
+            drained.extend(std::iter::from_fn(|| band.pop()));
         }
         drained
     }
@@ -231,11 +202,11 @@ impl<T> Lane<T> {
 
     /// The next item by band; the holder alone asks.
     fn take(&self) -> Option<T> {
-        let first = self.bands.iter().position(|band| !band.items.is_empty())?;
+        let first = self.bands.iter().position(|band| !band.is_empty())?;
         let mut chosen = first;
         for lower in first + 1..BANDS {
             let passed = &self.passed[lower];
-            if self.bands[lower].items.is_empty() {
+            if self.bands[lower].is_empty() {
                 passed.store(0, Ordering::Relaxed);
             } else if chosen == first && passed.load(Ordering::Relaxed) >= PASSED_MAX {
                 chosen = lower;
@@ -245,24 +216,10 @@ impl<T> Lane<T> {
             }
         }
         // Whoever displaces or drains may have been faster.
-        let item = self.bands[chosen].items.pop()?;
-        self.bands[chosen].give_back();
-        Some(item)
+        self.bands[chosen].pop()
     }
 
     fn is_empty(&self) -> bool {
-        self.bands.iter().all(|band| band.items.is_empty())
-    }
-}
-
-impl<T> Band<T> {
-    #[inline]
-    fn give_back(&self) {
-        // Ordering: SeqCst here and in `Lanes::waiter` and `reserve`: of "give back, then look for waiters" and "wait,
-        // then try again", one sees the other.
-        self.taken.fetch_sub(1, Ordering::SeqCst);
-        if self.waiting.load(Ordering::SeqCst) != 0 {
-            self.freed.notify_additional(1);
-        }
+        self.bands.iter().all(|band| band.is_empty())
     }
 }

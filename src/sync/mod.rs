@@ -4,12 +4,14 @@
 //! can stand in for the real thing: for the parts that say `modelled`, `loom` does under `--cfg loom`.
 
 mod asymmetric;
-#[cfg(feature = "queued")]
+#[cfg(any(feature = "queued", feature = "async"))]
 pub(crate) mod modelled;
-#[cfg(all(loom, feature = "queued"))]
+#[cfg(all(loom, any(feature = "queued", feature = "async")))]
 mod stand_in;
 
 pub(crate) use asymmetric::{heavy_fence, kernel_fences, light_fence};
+#[cfg(feature = "async")]
+pub(crate) use crossbeam_utils::atomic::AtomicCell;
 /// One who waits for it, blocking or not, is a `SignalListener`.
 pub(crate) use event_listener::{Event as Signal, EventListener as SignalListener, Listener};
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};

@@ -3,13 +3,21 @@
 #[cfg(not(loom))]
 pub(crate) use {
     crossbeam_queue::ArrayQueue,
-    std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+    std::sync::atomic::{AtomicUsize, Ordering},
+};
+#[cfg(all(not(loom), feature = "queued"))]
+pub(crate) use {
+    std::sync::atomic::{AtomicBool, AtomicU8},
     std::thread::{Thread, current as current_thread, park},
 };
 
 #[cfg(loom)]
 pub(crate) use {
     super::stand_in::ArrayQueue,
-    loom::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+    loom::sync::atomic::{AtomicUsize, Ordering},
+};
+#[cfg(all(loom, feature = "queued"))]
+pub(crate) use {
+    loom::sync::atomic::{AtomicBool, AtomicU8},
     loom::thread::{Thread, current as current_thread, park},
 };

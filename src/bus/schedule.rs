@@ -1,0 +1,71 @@
+//! Handing events in later.
+
+use super::{Bus, EventBus};
+use crate::dispatch::delayed::Delayed;
+use crate::dispatch::later::WAITING_EVENTS_MAX;
+use crate::event::{Event, EventPublishError, EventQueueError, PublishErrorKind};
+use crate::timers::Ticket;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// An event that will be published when its time comes. Dropping this changes nothing.
+#[derive(Clone)]
+pub struct ScheduledEvent {
+    bus: Weak<Bus>,
+    event: Arc<Event>,
+    ticket: Ticket,
+}
+
+impl ScheduledEvent {
+    /// The event, with the correlation that it will have.
+    #[must_use]
+    pub fn event(&self) -> &Arc<Event> {
+        &self.event
+    }
+
+    /// Takes the event back. True if it will not be published; false if its time has come, or somebody was faster.
+    pub fn cancel(&self) -> bool {
+        self.bus.upgrade().and_then(|bus| bus.engine.later.cancel_event(self.ticket)).is_some()
+    }
+}
+
+impl fmt::Debug for ScheduledEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScheduledEvent").field("event", &self.event).finish_non_exhaustive()
+    }
+}
+
+impl EventBus {
+    /// Publishes an event when `delay` has passed, on a thread of the bus's own. Its correlation and causation are those of
+    /// this call's surroundings; a bus that validates does so now. A pending event costs memory and no thread, and keeps the
+    /// bus open as a handle does. A [`shutdown`](Self::shutdown) before its time reports it.
+    ///
+    /// When its time comes there is nobody to be refused: where a lane has no room, it waits for some as the bus's policy
+    /// lets a publisher wait; refused for good, it becomes a dead letter.
+    ///
+    /// # Errors
+    /// What [`publish`](Self::publish) would refuse now; 1,048,576 events that wait already. The event comes back in the error.
+    pub fn publish_later(
+        &self,
+        event: impl Into<Arc<Event>>,
+        delay: Duration,
+    ) -> Result<ScheduledEvent, EventPublishError> {
+        let event = event.into();
+        #[cfg(feature = "schema")]
+        let event = self.checked(event, self.bus.validation)?;
+        let (event, _) = self.bus.engine.stamped(event)?;
+        let engine = &self.bus.engine;
+        if !engine.table().is_open {
+            return Err(EventPublishError::new(PublishErrorKind::Closed, Some(event)));
+        }
+        let hold = Arc::clone(&self.handle) as _;
+        match engine.publish_later(delay, Delayed::new(Arc::clone(&event), hold)) {
+            Ok(ticket) => Ok(ScheduledEvent { bus: Arc::downgrade(&self.bus), event, ticket }),
+            Err(_) => {
+                let full = EventQueueError::new(WAITING_EVENTS_MAX, Duration::ZERO);
+                Err(EventPublishError::new(PublishErrorKind::Full(full), Some(event)))
+            }
+        }
+    }
+}

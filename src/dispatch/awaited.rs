@@ -1,0 +1,132 @@
+//! Publishing from async code: nothing blocks the thread, neither for room in a lane nor for room in a mailbox, and who asks
+//! is told how it ended.
+//!
+//! An inline publish runs on the caller's thread, so what it may have to wait for is waited for before: a place in each
+//! mailbox of those who hear the event, where the owner lets publishers wait. While it waits it holds no place and no pin.
+
+#[cfg(feature = "async")]
+use super::alarm::Alarm;
+use super::engine::Engine;
+#[cfg(feature = "async")]
+use super::mailbox::{AsyncCall, HeldPlace, Mailbox};
+use super::retry::Tail;
+#[cfg(feature = "async")]
+use super::slots::Entry;
+use super::watch::Watch;
+#[cfg(feature = "async")]
+use crate::context;
+#[cfg(feature = "async")]
+use crate::event::EventType;
+use crate::event::{Event, EventPublishError};
+#[cfg(feature = "async")]
+use std::cell::RefCell;
+use std::sync::Arc;
+
+/// What an async publisher brings along.
+#[derive(Default)]
+pub(crate) struct Awaited {
+    tail: Option<Arc<Tail>>,
+    #[cfg(feature = "async")]
+    places: RefCell<Vec<HeldPlace>>,
+}
+
+impl Awaited {
+    pub(super) fn tail(&self) -> Option<Arc<Tail>> {
+        self.tail.clone()
+    }
+
+    /// Nobody hears the event.
+    pub(super) fn end(&self) {
+        self.tail.as_ref().map(|tail| tail.end());
+    }
+
+    /// The place that was waited for in a handler's mailbox.
+    #[cfg(feature = "async")]
+    pub(super) fn place_in(&self, call: &AsyncCall) -> Option<HeldPlace> {
+        let mut places = self.places.borrow_mut();
+        let index = places.iter().position(|place| place.is_in(&call.mailbox))?;
+        Some(places.swap_remove(index))
+    }
+}
+
+impl Engine {
+    /// Publishes one event, waiting without blocking. Dropped before it is done, it did nothing. `watch` is told how it
+    /// ended.
+    pub(crate) async fn publish_async(
+        &self,
+        event: Arc<Event>,
+        watch: Option<&Arc<Watch>>,
+    ) -> Result<u64, EventPublishError> {
+        let tail = watch.map(Tail::watched);
+        #[cfg(feature = "queued")]
+        if let Some(queue) = &self.queue {
+            return self.enqueue_async(queue, event, tail.as_ref()).await;
+        }
+        #[cfg(feature = "async")]
+        let places = self.wait_for_places(&event).await;
+        let awaited = Awaited {
+            tail,
+            #[cfg(feature = "async")]
+            places: RefCell::new(places),
+        };
+        self.publish_here(event, Some(&awaited))
+    }
+
+    /// A place in each mailbox whose owner lets publishers wait; of one that stayed full for as long as that, none.
+    #[cfg(feature = "async")]
+    async fn wait_for_places(&self, event: &Event) -> Vec<HeldPlace> {
+        let mut alarm: Option<Alarm<'_>> = None;
+        loop {
+            let (places, full) = self.hold_places(event);
+            let Some(full) = full.filter(|_| !context::is_inside(self.key)) else { return places };
+            drop(places);
+            let mut waiter = full.waiter();
+            if alarm.is_none() {
+                alarm = self.alarm(full.patience().unwrap_or_default());
+            }
+            let is_freed = full.hold_place().is_some();
+            match alarm.as_mut().filter(|alarm| !alarm.is_past() && !full.is_stopped()) {
+                None => return self.hold_places(event).0,
+                Some(_) if is_freed => {}
+                Some(alarm) => alarm.or(waiter.freed()).await,
+            }
+        }
+    }
+
+    /// What places there are, and the first mailbox in which there is none.
+    #[cfg(feature = "async")]
+    fn hold_places(&self, event: &Event) -> (Vec<HeldPlace>, Option<Arc<Mailbox>>) {
+        self.pinned(|shard, view, scratch, pin| {
+            self.look_again(view, shard);
+            let (mut places, mut full) = (Vec::new(), None);
+            let mut look = |route: &[Entry]| {
+                for entry in route {
+                    let handler = self.slots.get(entry, pin);
+                    let Some(call) = handler.and_then(|handler| handler.async_call()) else { continue };
+                    if call.mailbox.patience().is_none() {
+                        continue;
+                    }
+                    match call.mailbox.hold_place() {
+                        Some(place) => places.push(place),
+                        None => {
+                            full.get_or_insert_with(|| Arc::clone(&call.mailbox));
+                        }
+                    }
+                }
+            };
+            match event.event_type() {
+                EventType::Named(name) => {
+                    if let Some(known) = self.names.find(name, &view.table, &mut scratch.hits).as_ref() {
+                        look(known.shared_route().entries());
+                    }
+                }
+                standard => {
+                    if let Some(index) = standard.standard_index() {
+                        look(view.table.standard_route(index));
+                    }
+                }
+            }
+            (places, full)
+        })
+    }
+}

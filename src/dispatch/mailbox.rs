@@ -1,0 +1,271 @@
+//! Deliveries on their way to one asynchronous handler: a bounded queue, and seats for the tasks that empty it.
+//!
+//! The event's turn puts a delivery in and goes on. There is a task for a delivery as long as a seat is free (one, unless
+//! the subscription allows more), and none while the mailbox is empty. What a task is handling lies in its seat, so that
+//! whoever shuts the bus down can take it out: who takes a delivery out of its seat ends it, and nobody else does.
+//!
+//! How a task handles a delivery is told in [`task`](super::task). Nothing here names a runtime but [`Spawn`].
+
+use super::drops::DropCause;
+use super::engine::{Engine, Owner};
+use super::owned::OwnedDelivery;
+use super::policy::Overflow;
+use super::retry::Late;
+use super::task::{HandlerFuture, Seated};
+use crate::bounded::Bounded;
+use crate::clock::Deadline;
+use crate::context;
+use crate::sync::{AtomicBool, AtomicCell, Ordering, Signal};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A task for a runtime.
+pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Where tasks run.
+pub(crate) type Spawn = Arc<dyn Fn(Task) + Send + Sync>;
+
+/// How long a retry waits before it looks again for room in a mailbox.
+const NEXT_LOOK_FOR_ROOM: Duration = Duration::from_millis(10);
+
+/// What an asynchronous handler is besides its filter.
+pub(crate) struct AsyncCall {
+    pub(crate) make: Box<dyn Fn(OwnedDelivery) -> HandlerFuture + Send + Sync>,
+    pub(crate) mailbox: Arc<Mailbox>,
+}
+
+pub(crate) struct Mailbox {
+    deliveries: Bounded<Box<Late>>,
+    overflow: Overflow,
+    seats: Box<[Seat]>,
+    is_stopped: AtomicBool,
+    pub(super) stopped: Signal,
+    spawn: Spawn,
+}
+
+/// The place of one task.
+#[derive(Default)]
+pub(super) struct Seat {
+    is_taken: AtomicBool,
+    /// Its task is moving a delivery from the queue into the seat.
+    is_moving: AtomicBool,
+    delivery: AtomicCell<Option<Box<Late>>>,
+}
+
+/// A place in a mailbox that an async publisher waited for. Dropped unused, it is free again.
+pub(crate) struct HeldPlace {
+    mailbox: Arc<Mailbox>,
+    is_filled: bool,
+}
+
+impl HeldPlace {
+    pub(super) fn is_in(&self, mailbox: &Arc<Mailbox>) -> bool {
+        Arc::ptr_eq(&self.mailbox, mailbox)
+    }
+
+    fn fill(mut self, late: Box<Late>) {
+        self.is_filled = true;
+        self.mailbox.deliveries.put(late);
+    }
+}
+
+impl Drop for HeldPlace {
+    fn drop(&mut self) {
+        if !self.is_filled {
+            self.mailbox.deliveries.give_back();
+        }
+    }
+}
+
+impl Mailbox {
+    /// With room for `room` deliveries and at most `concurrency` tasks.
+    pub(crate) fn new(room: usize, overflow: Overflow, concurrency: usize, spawn: Spawn) -> Arc<Self> {
+        Arc::new(Mailbox {
+            deliveries: Bounded::new(room),
+            overflow,
+            seats: (0..concurrency).map(|_| Seat::default()).collect(),
+            is_stopped: AtomicBool::new(false),
+            stopped: Signal::new(),
+            spawn,
+        })
+    }
+
+    /// How many deliveries wait.
+    pub(crate) fn len(&self) -> usize {
+        self.deliveries.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.deliveries.is_empty()
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::SeqCst)
+    }
+
+    /// How long its owner lets a publisher wait for room; `None` if not at all.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        match self.overflow {
+            Overflow::Block(limit) => Some(limit),
+            _ => None,
+        }
+    }
+
+    pub(super) fn waiter(&self) -> crate::bounded::Waiter<'_, Box<Late>> {
+        self.deliveries.waiter()
+    }
+
+    /// Takes a place for one delivery, if there is one.
+    pub(super) fn hold_place(self: &Arc<Self>) -> Option<HeldPlace> {
+        let is_held = self.deliveries.reserve();
+        is_held.then(|| HeldPlace { mailbox: Arc::clone(self), is_filled: false })
+    }
+
+    /// Puts a delivery in; returns one that must go, the oldest or this, and why.
+    fn push(
+        &self,
+        late: Box<Late>,
+        place: Option<HeldPlace>,
+        may_wait: bool,
+    ) -> Option<(Box<Late>, DropCause)> {
+        if let Some(place) = place {
+            place.fill(late);
+            return None;
+        }
+        loop {
+            if self.deliveries.reserve() {
+                self.deliveries.put(late);
+                return None;
+            }
+            match self.overflow {
+                Overflow::DropOldest => {
+                    if let Some(oldest) = self.deliveries.displace() {
+                        self.deliveries.put(late);
+                        return Some((oldest, DropCause::Oldest));
+                    }
+                    // Others have places and have not filled them yet, or a task was faster.
+                    std::thread::yield_now();
+                }
+                Overflow::DropNewest => return Some((late, DropCause::Newest)),
+                Overflow::Reject => return Some((late, DropCause::Rejected)),
+                Overflow::Block(limit) => {
+                    if !may_wait || !self.wait_for_place(limit) {
+                        return Some((late, DropCause::Blocked));
+                    }
+                    self.deliveries.put(late);
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn wait_for_place(&self, limit: Duration) -> bool {
+        let deadline = Deadline::after(limit);
+        loop {
+            let mut waiter = self.deliveries.waiter();
+            if self.deliveries.reserve() {
+                return true;
+            }
+            if deadline.is_past() || self.is_stopped() {
+                return false;
+            }
+            waiter.wait(deadline.left());
+        }
+    }
+
+    /// Starts a task, if a seat is free.
+    fn start_task(self: &Arc<Self>, owner: &Arc<dyn Owner>) {
+        if let Some(seat) = self.take_seat() {
+            let seated = Seated::new(Arc::clone(self), Arc::clone(owner), seat);
+            (self.spawn)(Box::pin(seated.run()));
+        }
+    }
+
+    /// Ordering: SeqCst: of "put in, then look for a seat" in `post` and "leave the seat, then look once more at the queue" in
+    /// a task, one sees the other.
+    pub(super) fn take_seat(&self) -> Option<usize> {
+        self.seats.iter().position(|seat| {
+            !seat.is_taken.load(Ordering::SeqCst) && !seat.is_taken.swap(true, Ordering::SeqCst)
+        })
+    }
+
+    pub(super) fn leave_seat(&self, seat: usize) {
+        self.seats[seat].is_taken.store(false, Ordering::SeqCst);
+    }
+
+    /// Moves the next delivery into a seat; what a task needs of it, or none if there is nothing to do.
+    pub(super) fn next(&self, seat: usize, owner: &Arc<dyn Owner>) -> Option<OwnedDelivery> {
+        let seat = &self.seats[seat];
+        seat.is_moving.store(true, Ordering::SeqCst);
+        let late = if self.is_stopped() { None } else { self.deliveries.pop() };
+        let delivery = late.as_deref().map(|late| OwnedDelivery::new(late, Arc::clone(owner)));
+        if late.is_some() {
+            seat.delivery.store(late);
+        }
+        seat.is_moving.store(false, Ordering::SeqCst);
+        delivery
+    }
+
+    /// Takes the delivery out of a seat, unless it was given up.
+    pub(super) fn take_back(&self, seat: usize) -> Option<Box<Late>> {
+        self.seats[seat].delivery.take()
+    }
+
+    /// Takes out all that waits.
+    pub(super) fn drain(&self) -> impl Iterator<Item = Box<Late>> {
+        std::iter::from_fn(|| self.deliveries.pop())
+    }
+
+    #[allow(clippy::vec_box, reason = "they are boxed in the mailbox")]
+    /// Stops the tasks, and hands out what waits and what they are handling.
+    pub(crate) fn stop(&self) -> Vec<Box<Late>> {
+        self.is_stopped.store(true, Ordering::SeqCst);
+        let mut left: Vec<_> = self.drain().collect();
+        for seat in &self.seats {
+            // Ordering: SeqCst: of "move, then look whether it is stopped" and "stop, then look whether it moves", one sees
+            // the other. No user code runs during a move, so this is short.
+            while seat.is_moving.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            left.extend(seat.delivery.take());
+        }
+        self.stopped.notify(usize::MAX);
+        self.deliveries.end_waits();
+        left
+    }
+}
+
+impl Engine {
+    /// Gives a delivery to its mailbox, in the event's turn; `place` was waited for by an async publisher.
+    pub(super) fn post(&self, call: &AsyncCall, late: Box<Late>, place: Option<HeldPlace>, may_wait: bool) {
+        // Inside a handler nobody waits: the mailbox may be its own.
+        let is_outermost = context::with_current(|frame| frame.is_none_or(|frame| frame.depth <= 1));
+        let may_wait = may_wait && is_outermost && !self.is_manual();
+        if let Some((dropped, cause)) = call.mailbox.push(late, place, may_wait) {
+            self.drop_late(dropped, cause);
+        }
+        self.see_to(&call.mailbox);
+    }
+
+    /// Gives a delivery to its mailbox once more. It does not hold up whoever runs retries: where the owner lets publishers
+    /// wait, it goes back to the timers.
+    pub(super) fn post_again(&self, call: &AsyncCall, late: Box<Late>) {
+        let place = call.mailbox.hold_place();
+        if place.is_none() && call.mailbox.patience().is_some() && !call.mailbox.is_stopped() {
+            if let Err(back) = self.wait_and_retry(NEXT_LOOK_FOR_ROOM, late) {
+                self.drop_late(back, DropCause::Blocked);
+            }
+            return;
+        }
+        self.post(call, late, place, false);
+    }
+
+    fn see_to(&self, mailbox: &Arc<Mailbox>) {
+        if mailbox.is_stopped() {
+            mailbox.drain().for_each(|late| drop(self.cancel(late)));
+        } else if let Some(owner) = self.owner.upgrade() {
+            mailbox.start_task(&owner);
+        }
+    }
+}

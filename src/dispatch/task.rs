@@ -1,0 +1,206 @@
+//! A task of an asynchronous handler: takes deliveries out of the mailbox and awaits what the handler makes of them.
+//!
+//! The future is made under a pin, from the handler in its slot, and polled without one; whoever waits for the
+//! subscription's end waits for it as well (`Subscriber::running`). Time limits are rung by the bus's own timers, so no
+//! runtime in particular is needed.
+
+use super::alarm::Alarm;
+use super::chores::LOOKS_PER_CHANGE;
+use super::deliver::Turn;
+use super::engine::{Engine, Owner};
+use super::handler::{BoxError, Failure};
+use super::mailbox::Mailbox;
+use super::owned::OwnedDelivery;
+use super::retry::{Late, Timing};
+use super::time_limit::EventTimeoutError;
+use crate::clock::Stopwatch;
+use crate::quiet::drop_quietly;
+use crate::sync::{Ordering, SignalListener};
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// What an asynchronous handler makes of a delivery.
+pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+/// How many deliveries a task handles before others have their turn.
+const TURN_MAX: usize = 32;
+
+/// A task in its seat. A runtime that drops its tasks cancels what this one had, and what waited for it.
+pub(super) struct Seated {
+    mailbox: Arc<Mailbox>,
+    owner: Arc<dyn Owner>,
+    seat: usize,
+    has_left: bool,
+}
+
+impl Seated {
+    pub(super) fn new(mailbox: Arc<Mailbox>, owner: Arc<dyn Owner>, seat: usize) -> Self {
+        Seated { mailbox, owner, seat, has_left: false }
+    }
+
+    /// Handles what is in the mailbox, and ends with it.
+    pub(super) async fn run(mut self) {
+        let mut stopped = self.mailbox.stopped.listen();
+        let mut handled = 0;
+        loop {
+            while let Some(delivery) = self.mailbox.next(self.seat, &self.owner) {
+                self.handle(delivery, &mut stopped).await;
+                handled += 1;
+                if handled % TURN_MAX == 0 {
+                    yield_now().await;
+                }
+            }
+            self.mailbox.leave_seat(self.seat);
+            self.has_left = true;
+            if self.mailbox.is_empty() || self.mailbox.is_stopped() {
+                return;
+            }
+            let Some(seat) = self.mailbox.take_seat() else { return };
+            (self.seat, self.has_left) = (seat, false);
+        }
+    }
+
+    async fn handle(&self, delivery: OwnedDelivery, stopped: &mut SignalListener) {
+        let engine = self.owner.engine();
+        let stopwatch = Stopwatch::start();
+        let outcome = match engine.begin(&delivery) {
+            Some(future) => {
+                let running = Running { engine, delivery: &delivery, future: Some(future) };
+                running.finish(&self.mailbox, stopped).await
+            }
+            None => Outcome::Gone,
+        };
+        let timing = Timing { took: stopwatch.elapsed(), overran: None };
+        // None: it was given up, and counted, while the handler ran.
+        if let Some(late) = self.mailbox.take_back(self.seat) {
+            match outcome {
+                Outcome::Of(result) => engine.end_attempt(late, result, timing),
+                Outcome::Gone => {
+                    engine.cancel(late);
+                    engine.after_pin();
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        if self.has_left {
+            return;
+        }
+        let engine = self.owner.engine();
+        let handled = self.mailbox.take_back(self.seat);
+        handled.into_iter().chain(self.mailbox.drain()).for_each(|late| drop(engine.cancel(late)));
+        self.mailbox.leave_seat(self.seat);
+        // What was put in while the seat looked taken.
+        self.mailbox.drain().for_each(|late| drop(engine.cancel(late)));
+        engine.tidy(LOOKS_PER_CHANGE);
+    }
+}
+
+async fn yield_now() {
+    let mut has_yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// How an attempt ended.
+enum Outcome {
+    Of(Result<(), Failure>),
+    /// The subscription or the bus is.
+    Gone,
+}
+
+/// A handler's future, which counts as the handler running until it is dropped.
+struct Running<'a> {
+    engine: &'a Engine,
+    delivery: &'a OwnedDelivery,
+    future: Option<HandlerFuture>,
+}
+
+impl Running<'_> {
+    async fn finish(mut self, mailbox: &Mailbox, stopped: &mut SignalListener) -> Outcome {
+        let limit = self.delivery.subscriber.time_limit;
+        let mut alarm = limit.and_then(|limit| self.engine.alarm(limit));
+        poll_fn(|context| {
+            if let Poll::Ready(result) = self.poll(context) {
+                return Poll::Ready(Outcome::Of(result));
+            }
+            if mailbox.is_stopped() || Pin::new(&mut *stopped).poll(context).is_ready() {
+                return Poll::Ready(Outcome::Gone);
+            }
+            self.poll_limit(context, alarm.as_mut()).map(|failure| Outcome::Of(Err(failure)))
+        })
+        .await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let Some(future) = self.future.as_mut() else { return Poll::Pending };
+        let polled = self
+            .engine
+            .frame(self.delivery.event(), 0)
+            .enter(|| catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))));
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(result)) => Poll::Ready(result.map_err(Failure::Returned)),
+            Err(panic) => Poll::Ready(Err(Failure::Panicked(panic))),
+        }
+    }
+
+    fn poll_limit(&self, context: &mut Context<'_>, alarm: Option<&mut Alarm<'_>>) -> Poll<Failure> {
+        let is_over = alarm.is_some_and(|alarm| alarm.poll_rung(context));
+        if !is_over {
+            return Poll::Pending;
+        }
+        let subscriber = &self.delivery.subscriber;
+        let limit = subscriber.time_limit.unwrap_or_default();
+        Poll::Ready(Failure::TimedOut(EventTimeoutError::new(subscriber.id(), self.delivery.event(), limit)))
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let future = self.future.take();
+        // Its destructors are user code of this bus.
+        self.engine.frame(self.delivery.event(), 0).enter(|| drop_quietly(future));
+        self.delivery.subscriber.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Engine {
+    /// Makes the future of a delivery; `None` if its subscription is gone.
+    fn begin(&self, delivery: &OwnedDelivery) -> Option<HandlerFuture> {
+        self.pinned(|_, _, _, pin| {
+            let handler = self.slots.get(&delivery.subscriber.entry, pin)?;
+            let call = handler.async_call()?;
+            // Under the pin: whoever takes the handler apart has waited for it, and sees this.
+            delivery.subscriber.running.fetch_add(1, Ordering::SeqCst);
+            let made = self
+                .frame(delivery.event(), 0)
+                .enter(|| catch_unwind(AssertUnwindSafe(|| (call.make)(delivery.clone()))));
+            // A handler that panics before it makes a future fails like one whose future panics.
+            Some(made.unwrap_or_else(|panic| Box::pin(async move { std::panic::resume_unwind(panic) })))
+        })
+    }
+
+    /// Brings an attempt of an asynchronous handler to its end.
+    fn end_attempt(&self, late: Box<Late>, result: Result<(), Failure>, timing: Timing) {
+        let event = Arc::clone(&late.event);
+        self.pinned(|shard, view, _, pin| {
+            self.look_again(view, shard);
+            let turn = Turn::new(self, pin, &view.turns, &event, late.sequence);
+            self.frame(&event, 0).enter(|| turn.end_attempt(late, result, timing));
+        });
+        drop_quietly(event);
+    }
+}
