@@ -1,0 +1,164 @@
+//! Delayed events in real time: who publishes them, what keeps the bus open until then, what becomes of those that find no
+//! room. What can be shown on a virtual clock is tested in `manual`.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+#[path = "support/bus.rs"]
+mod support;
+
+use codomyrmex_events::{DeadLetterKind, Delivery, EventBus, Overflow, PublishErrorKind, WAITING_EVENTS_MAX};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+use support::{WATCHDOG, event, publish};
+
+const SHORT: Duration = Duration::from_millis(10);
+
+/// Sends on the name and time of what it hears.
+fn receiver(bus: &EventBus) -> mpsc::Receiver<(String, Instant)> {
+    let (told, heard) = mpsc::channel();
+    let tell = move |event: &Delivery<'_>| drop(told.send((event.event_type().to_string(), Instant::now())));
+    bus.subscribe("*").handler(tell).unwrap();
+    heard
+}
+
+#[test]
+fn an_event_is_published_when_its_time_has_come_and_not_before() {
+    for bus in [EventBus::new(), EventBus::builder().queued().build().unwrap()] {
+        let heard = receiver(&bus);
+        let begin = Instant::now();
+        for (delay, name) in [(40, "second"), (20, "first")] {
+            bus.publish_later(event(name), Duration::from_millis(delay)).unwrap();
+        }
+        for (name, delay) in [("first", 20), ("second", 40)] {
+            let (heard, at) = heard.recv_timeout(WATCHDOG).unwrap();
+            assert_eq!(heard, name);
+            assert!(at - begin >= Duration::from_millis(delay));
+        }
+        assert_eq!(bus.get_stats().waiting_events, 0);
+    }
+}
+
+#[test]
+fn a_delayed_event_keeps_the_bus_open_and_the_bus_ends_with_it() {
+    for bus in [EventBus::new(), EventBus::builder().queued().build().unwrap()] {
+        let heard = receiver(&bus);
+        let scheduled = bus.publish_later(event("late"), SHORT).unwrap();
+        let weak = bus.downgrade();
+        drop(bus);
+        assert_eq!(heard.recv_timeout(WATCHDOG).unwrap().0, "late");
+        // The handler is dropped with the bus, and the sender with it.
+        assert!(matches!(heard.recv_timeout(WATCHDOG), Err(mpsc::RecvTimeoutError::Disconnected)));
+        assert!(weak.upgrade().is_none());
+        assert!(!scheduled.cancel());
+    }
+}
+
+#[test]
+fn a_cancelled_event_does_not_keep_the_bus_open() {
+    let bus = EventBus::new();
+    let heard = receiver(&bus);
+    let scheduled = bus.publish_later(event("never"), WATCHDOG * 1_000).unwrap();
+    assert!(scheduled.cancel());
+    drop(bus);
+    assert!(matches!(heard.recv_timeout(WATCHDOG), Err(mpsc::RecvTimeoutError::Disconnected)));
+}
+
+#[test]
+fn a_stalled_handler_holds_up_no_timer() {
+    let bus = EventBus::new();
+    let (go, waits) = mpsc::channel::<()>();
+    let waits = std::sync::Mutex::new(waits);
+    bus.subscribe("stalls").handler(move |_| drop(waits.lock().unwrap().recv_timeout(WATCHDOG))).unwrap();
+    bus.publish_later(event("stalls"), Duration::ZERO).unwrap();
+    bus.subscribe("limited")
+        .subscriber_id("limited")
+        .time_limit(SHORT)
+        .handler({
+            let weak = bus.downgrade();
+            move |_: &Delivery<'_>| {
+                // It is told that it takes too long, while the other handler has the thread for what is due.
+                while weak.upgrade().unwrap().get_stats().subscribers["limited"].overran == 0 {
+                    thread::yield_now();
+                }
+            }
+        })
+        .unwrap();
+    publish(&bus, "limited");
+    go.send(()).unwrap();
+    bus.flush(WATCHDOG).unwrap();
+}
+
+/// A bus with one lane, whose only place is taken while one of its two workers is held up.
+fn full(overflow: Overflow) -> (EventBus, mpsc::Sender<()>) {
+    let builder = EventBus::builder().queued().max_workers(2).lanes(1).lane_room(1).overflow(overflow);
+    let bus = builder.build().unwrap();
+    let (go, waits) = mpsc::channel::<()>();
+    let (begun, begins) = mpsc::channel();
+    let waits = std::sync::Mutex::new(waits);
+    bus.subscribe("gate")
+        .handler(move |_| {
+            begun.send(()).unwrap();
+            waits.lock().unwrap().recv_timeout(WATCHDOG).unwrap();
+        })
+        .unwrap();
+    bus.subscribe("e").handler(|_| ()).unwrap();
+    publish(&bus, "gate");
+    begins.recv_timeout(WATCHDOG).unwrap();
+    publish(&bus, "e");
+    (bus, go)
+}
+
+#[test]
+fn one_that_finds_no_room_is_refused_counted_and_kept_as_a_letter() {
+    for overflow in [Overflow::Reject, Overflow::Block(SHORT)] {
+        let (bus, go) = full(overflow);
+        bus.publish_later(event("e"), Duration::ZERO).unwrap();
+        while bus.dead_letter_queue().is_empty() {
+            thread::yield_now();
+        }
+        let letter = bus.dead_letter_queue().letters().pop().unwrap();
+        assert_eq!((letter.kind(), letter.sequence()), (DeadLetterKind::Dropped, None));
+        assert!(letter.error_chain()[0].starts_with("the queue is full"), "{:?}", letter.error_chain());
+        let stats = bus.get_stats();
+        assert_eq!((stats.offered, stats.accepted, stats.refused, stats.waiting_events), (3, 2, 1, 0));
+        go.send(()).unwrap();
+        bus.flush(WATCHDOG).unwrap();
+        bus.dead_letter_queue().redrive(letter.id()).unwrap();
+        bus.flush(WATCHDOG).unwrap();
+        assert_eq!(bus.get_stats().deliveries.succeeded, 3);
+    }
+}
+
+#[test]
+fn one_that_may_wait_for_room_gets_it() {
+    let (bus, go) = full(Overflow::Block(WATCHDOG));
+    bus.publish_later(event("e"), Duration::ZERO).unwrap();
+    thread::sleep(SHORT);
+    assert_eq!((bus.get_stats().accepted, bus.get_stats().waiting_events), (2, 1));
+    go.send(()).unwrap();
+    while bus.get_stats().accepted < 3 {
+        thread::yield_now();
+    }
+    bus.flush(WATCHDOG).unwrap();
+    assert_eq!(bus.get_stats().refused, 0);
+}
+
+#[test]
+fn a_hundred_thousand_cost_no_thread_each_and_there_is_a_limit() {
+    let bus = EventBus::new();
+    let scheduled: Vec<_> =
+        (0..100_000).map(|n| bus.publish_later(event("e"), WATCHDOG * (100 + n % 7)).unwrap()).collect();
+    assert_eq!(bus.get_stats().waiting_events, 100_000);
+    #[cfg(target_os = "linux")]
+    assert!(std::fs::read_dir("/proc/self/task").unwrap().count() < 200);
+    assert!(scheduled.iter().all(|scheduled| scheduled.cancel()));
+    let ready = std::sync::Arc::new(event("e"));
+    for _ in 0..WAITING_EVENTS_MAX {
+        bus.publish_later(std::sync::Arc::clone(&ready), WATCHDOG * 100).unwrap();
+    }
+    let error = bus.publish_later(ready, WATCHDOG).unwrap_err();
+    let PublishErrorKind::Full(full) = error.kind() else { panic!("{error:?}") };
+    assert_eq!(full.capacity(), WAITING_EVENTS_MAX);
+    assert_eq!(bus.shutdown(Duration::ZERO).unpublished().len(), WAITING_EVENTS_MAX);
+}
