@@ -33,6 +33,7 @@ mod bus;
 mod error;
 
 // Above the bus, on its public face.
+mod emitter;
 mod mixin;
 
 pub use bus::*;
@@ -46,6 +47,7 @@ pub use dispatch::publish::NESTED_PUBLISHES_MAX;
 #[cfg(feature = "queued")]
 pub use dispatch::queue::{Overflow, WaitStrategy};
 pub use dispatch::retry::{Backoff, WAITING_RETRIES_MAX};
+pub use emitter::{AsyncEventEmitter, EventEmitter, Operation, OperationScope};
 pub use error::*;
 pub use event::*;
 pub use ids::{CorrelationId, EventId, EventName, InvalidText, Source, TEXT_BYTES_MAX, TextRule};

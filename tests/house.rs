@@ -211,7 +211,7 @@ const ROWS: [&[&str]; 5] = [
     &["dispatch", "schema"],
     // These two are one place.
     &["bus", "error"],
-    &["mixin"],
+    &["emitter", "mixin"],
 ];
 
 fn row_of(module: &str) -> usize {

@@ -55,14 +55,9 @@ impl EventBus {
     /// As [`publish`](Self::publish).
     pub async fn publish_async(&self, event: impl Into<Arc<Event>>) -> Result<Published, EventPublishError> {
         let event = event.into();
-        #[cfg(feature = "queued")]
-        if let Some(queue) = &self.bus.engine.queue {
-            #[cfg(feature = "schema")]
-            let event = self.checked(event, self.bus.validation)?;
-            let sequence = self.bus.engine.enqueue_async(queue, event).await?;
-            return Ok(Published { sequence });
-        }
-        self.publish(event)
+        #[cfg(feature = "schema")]
+        let event = self.checked(event, self.bus.validation)?;
+        self.publish_checked_async(event).await
     }
 
     /// Publishes events in order; the answers are in the same order. One refused event does not stop the
@@ -92,10 +87,26 @@ impl EventBus {
     pub fn emit_typed(&self, event: impl Into<Arc<Event>>) -> Result<Published, EventError> {
         let event = event.into();
         let validation = self.required_validation(&event);
-        self.publish_validated(event, validation).map_err(|error| match error.kind() {
-            PublishErrorKind::Rejected(rejection) => rejection.clone().into(),
-            _ => error.into(),
-        })
+        self.publish_validated(event, validation).map_err(rejection_itself)
+    }
+
+    /// [`emit_typed`](Self::emit_typed) for async code: validates when it is first polled, and goes on as
+    /// [`publish_async`](Self::publish_async) does.
+    #[cfg(feature = "schema")]
+    pub(crate) async fn emit_typed_async(&self, event: Arc<Event>) -> Result<Published, EventError> {
+        let validation = self.required_validation(&event);
+        let event = self.checked(event, validation).map_err(rejection_itself)?;
+        self.publish_checked_async(event).await.map_err(EventError::from)
+    }
+
+    /// Publishes, without blocking the thread, what needs no validation or has passed it.
+    async fn publish_checked_async(&self, event: Arc<Event>) -> Result<Published, EventPublishError> {
+        #[cfg(feature = "queued")]
+        if let Some(queue) = &self.bus.engine.queue {
+            let sequence = self.bus.engine.enqueue_async(queue, event).await?;
+            return Ok(Published { sequence });
+        }
+        self.bus.engine.publish(event).map(|sequence| Published { sequence })
     }
 
     /// What makes sure that an event has the shape of its type.
@@ -151,5 +162,14 @@ impl EventBus {
         self.bus.engine.add_letter(DeadLetter::rejected(&event, error.clone()));
         self.bus.engine.after_pin();
         self.bus.engine.refuse(PublishErrorKind::Rejected(error), event)
+    }
+}
+
+/// What validation refused is told as that.
+#[cfg(feature = "schema")]
+fn rejection_itself(error: EventPublishError) -> EventError {
+    match error.kind() {
+        PublishErrorKind::Rejected(rejection) => rejection.clone().into(),
+        _ => error.into(),
     }
 }
