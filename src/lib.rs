@@ -2,8 +2,8 @@
 //! # Where to begin
 //!
 //! [`EventBus`] and [`EventBus::subscribe`]; [`Event`] and its [builder](Event::builder); [`Delivery`], what a handler is
-//! handed; [`Subscription`]; [`EventHistory`]; [`DeadLetterQueue`]; [`EventMixin`] for a module of its own; and with
-//! the feature `schema`, `EventSchema`. Every error is in [`EventError`].
+//! handed; [`Subscription`]; [`EventHistory`]; [`DeadLetterQueue`]; [`EventMixin`] for a module of its own;
+//! [`EventEmitter`] for one that only speaks; and with the feature `schema`, `EventSchema`. Every error is in [`EventError`].
 
 // In reading order, lowest layer first: a file imports its own folder or a layer above it in this list.
 

@@ -2,10 +2,10 @@
 
 use crate::{buses, emitter, id, object, published, too_deep};
 use codomyrmex_events::{
-    AsyncEventEmitter, Event, EventBus, EventEmitter, EventError, EventPriority, correlation,
+    AsyncEventEmitter, Delivery, Event, EventBus, EventEmitter, EventError, EventPriority, correlation,
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 #[test]
 fn the_events_own_correlation_id_wins_then_the_emitters_then_the_scopes() {
@@ -58,13 +58,25 @@ fn the_events_own_correlation_id_wins_then_the_emitters_then_the_scopes() {
 #[test]
 fn within_a_handler_the_handled_event_is_the_cause_and_its_correlation_the_scope() {
     for (kind, bus) in buses() {
-        let answering = Arc::new(emitter(&bus));
-        bus.subscribe("ask").handler(move |_| answering.emit("answer", json!({})).map(drop)).unwrap();
-        let asked = emitter(&bus).default_correlation_id("talk").unwrap().emit("ask", json!({}));
+        let (answering, later) = (emitter(&bus), AsyncEventEmitter::on_bus(&bus));
+        let (answered, answers) = mpsc::channel();
+        let handler = move |_: &Delivery<'_>| {
+            // Made here, in the handler, wherever it is polled.
+            let later = later.emit("later", json!({}));
+            answered.send((answering.emit("answer", json!({})).unwrap().unwrap(), later)).unwrap();
+        };
+        bus.subscribe("ask").handler(handler).unwrap();
+        let asking = emitter(&bus).default_correlation_id("talk").unwrap();
+        let asked = asking.emit("ask", json!({})).unwrap().unwrap();
+        let (answer, later) = answers.recv_timeout(crate::WATCHDOG).unwrap();
+        crate::block_on(later).unwrap();
         let published = published(&bus);
-        let answer = &published[1];
-        assert_eq!(answer.correlation_id().unwrap(), &"talk", "{kind}");
-        assert_eq!(answer.causation_id(), Some(asked.unwrap().unwrap().event_id()), "{kind}");
+        assert!(Arc::ptr_eq(&published[1], &answer), "{kind}: what is returned is what was heard");
+        for event in &published[1..] {
+            assert_eq!(event.correlation_id().unwrap(), &"talk", "{kind}");
+            assert_eq!(event.causation_id(), Some(asked.event_id()), "{kind}");
+        }
+        assert_eq!(published.len(), 3);
     }
 }
 

@@ -153,7 +153,8 @@ fn a_panic_ends_it_as_a_failure_and_goes_on() {
         Ok::<_, String>(())
     }));
     assert!(poll(&mut running).is_pending());
-    assert!(catch_unwind(AssertUnwindSafe(|| poll(&mut running))).is_err());
+    let panic = catch_unwind(AssertUnwindSafe(|| poll(&mut running))).unwrap_err();
+    assert!(panic.downcast_ref::<String>().is_some_and(|text| text.contains("on purpose")));
     assert_eq!(correlation::current(), None);
     drop(running);
     let events = published(&bus);
