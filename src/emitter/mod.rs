@@ -31,7 +31,8 @@ use std::sync::Arc;
 /// Publishes for one source, with default metadata and a default correlation id, and can be switched off.
 ///
 /// What is emitted comes back as it was heard; `None` means that the emitter is off. Nothing is validated but by
-/// `emit_typed`.
+/// `emit_typed`. It holds a handle on its bus, as [`EventBus`] says of handles: a handler that captures it keeps its own
+/// bus alive.
 ///
 /// ```
 /// use codomyrmex_events::{EventBus, EventEmitter, EventError, EventType};
