@@ -3,13 +3,18 @@
 //!
 //! A frame lives on the stack of whoever entered it and is linked from a thread-local pointer, so entering
 //! costs two stores. Nothing is inherited by other threads or leaks out of its scope: leaving restores
-//! what was there, by panic too. It never names an event, only ids.
+//! what was there, by panic too. A future's scope is entered anew at each poll, so it goes with the future
+//! from thread to thread and touches no other task. It never names an event, only ids.
 
-#![allow(unsafe_code)] // One thread-local pointer to frames on the stack; every block carries its proof.
+#![allow(unsafe_code)] // One thread-local pointer to frames on the stack, one pinned field; every block carries its proof.
 
 use crate::ids::{CorrelationId, EventId};
 use std::cell::Cell;
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::pin::Pin;
 use std::ptr;
+use std::task::{Context, Poll};
 
 /// One level of surroundings.
 pub(crate) struct Frame<'a> {
@@ -94,8 +99,10 @@ pub(crate) fn within_bus<R>(key: u64, f: impl FnOnce() -> R) -> R {
 /// assert_eq!(correlation::current(), None);
 /// ```
 pub mod correlation {
+    pub use super::Scoped;
     use super::{Frame, with_current};
     use crate::ids::CorrelationId;
+    use std::mem::ManuallyDrop;
 
     /// Runs `f` with `id` as this thread's correlation id; what was in force before returns afterwards,
     /// after a panic too. Scopes nest, and belong to one thread.
@@ -104,6 +111,24 @@ pub mod correlation {
             let (bus, depth) = outer.map_or((None, 0), |outer| (outer.bus, outer.depth));
             Frame::new(bus, depth, Some(id), outer.and_then(|outer| outer.causation_id)).enter(f)
         })
+    }
+
+    /// [`scope`] for async code: `id` is in force whenever `future` is polled, on whichever thread, and while it is
+    /// dropped; never in between, when other tasks run.
+    ///
+    /// ```
+    /// # use std::{pin::pin, task::{Context, Poll, Waker}};
+    /// use codomyrmex_events::correlation;
+    ///
+    /// let id = correlation::new_id();
+    /// let scoped = correlation::scope_async(&id, async { correlation::current() });
+    /// # let polled = pin!(scoped).poll(&mut Context::from_waker(Waker::noop()));
+    /// # let Poll::Ready(current) = polled else { unreachable!("it waits for nothing") };
+    /// # // What an `.await` would give:
+    /// assert_eq!(current, Some(id));
+    /// ```
+    pub fn scope_async<F: Future>(id: &CorrelationId, future: F) -> Scoped<F> {
+        Scoped { id: id.clone(), future: ManuallyDrop::new(future) }
     }
 
     /// The correlation id in force on this thread; inside a handler, that of the event.
@@ -120,9 +145,104 @@ pub mod correlation {
     }
 }
 
+/// A future that has a correlation id of its own. Made by [`correlation::scope_async`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Scoped<F> {
+    id: CorrelationId,
+    /// Pinned with the whole; dropped by `drop` and nowhere else.
+    future: ManuallyDrop<F>,
+}
+
+impl<F: Future> Future for Scoped<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        // SAFETY: nothing is moved out of what is borrowed here: `id` is read, `future` pinned again.
+        let this = unsafe { self.get_unchecked_mut() };
+        // SAFETY: `future` is pinned because the whole is: no method moves it, it is dropped in place, and
+        // `Scoped` is `Unpin` only if it is, since `ManuallyDrop` passes that on.
+        let future = unsafe { Pin::new_unchecked(&mut *this.future) };
+        correlation::scope(&this.id, || future.poll(cx))
+    }
+}
+
+impl<F> Drop for Scoped<F> {
+    fn drop(&mut self) {
+        let future = &mut self.future;
+        // SAFETY: the field is dropped here only, once, in place, and not used afterwards.
+        correlation::scope(&self.id, || unsafe { ManuallyDrop::drop(future) });
+    }
+}
+
+impl<F> fmt::Debug for Scoped<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scoped").field("correlation_id", &self.id).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
+    use std::task::Waker;
+
+    /// One poll of a future that may move.
+    fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+        Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// A future that notes what is in force at each poll, and is ready at the last.
+    fn notes(polls: usize) -> impl Future<Output = Vec<Option<CorrelationId>>> + Unpin {
+        let mut seen = Vec::new();
+        poll_fn(move |_| {
+            seen.push(correlation::current());
+            if seen.len() < polls { Poll::Pending } else { Poll::Ready(std::mem::take(&mut seen)) }
+        })
+    }
+
+    #[test]
+    fn a_future_has_its_own_scope_at_each_poll_on_every_thread_and_not_in_between() {
+        let ids = [correlation::new_id(), correlation::new_id()];
+        let [mut one, mut other] = ids.each_ref().map(|id| correlation::scope_async(id, notes(3)));
+        assert!(poll(&mut one).is_pending() && poll(&mut other).is_pending());
+        assert_eq!(correlation::current(), None);
+        let around = correlation::new_id();
+        correlation::scope(&around, || {
+            assert!(poll(&mut other).is_pending());
+            assert_eq!(correlation::current().as_ref(), Some(&around), "what was in force is again");
+        });
+        std::thread::scope(|threads| threads.spawn(|| assert!(poll(&mut one).is_pending())).join().unwrap());
+        for (future, id) in [(&mut one, &ids[0]), (&mut other, &ids[1])] {
+            let Poll::Ready(seen) = poll(future) else { panic!("it was polled three times") };
+            assert_eq!(seen, vec![Some(id.clone()); 3]);
+        }
+        assert_eq!(correlation::current(), None);
+    }
+
+    #[test]
+    fn a_future_is_dropped_once_and_in_its_scope_and_its_panic_ends_the_poll_alone() {
+        struct Note<'a>(&'a mut Vec<Option<CorrelationId>>);
+        impl Drop for Note<'_> {
+            fn drop(&mut self) {
+                self.0.push(correlation::current());
+            }
+        }
+        let (id, mut dropped) = (correlation::new_id(), Vec::new());
+        let note = Note(&mut dropped);
+        let mut future = correlation::scope_async(
+            &id,
+            poll_fn(move |_| -> Poll<()> {
+                let _held = &note;
+                panic!("on purpose")
+            }),
+        );
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(&mut future)));
+        assert!(caught.is_err());
+        assert_eq!(correlation::current(), None);
+        drop(future);
+        assert_eq!(dropped, [Some(id)]);
+        assert_eq!(correlation::current(), None);
+    }
 
     #[test]
     fn scopes_nest_and_end_by_panic() {

@@ -2,8 +2,8 @@
 //! # Where to begin
 //!
 //! [`EventBus`] and [`EventBus::subscribe`]; [`Event`] and its [builder](Event::builder); [`Delivery`], what a handler is
-//! handed; [`Subscription`]; [`EventHistory`]; [`DeadLetterQueue`]; [`EventMixin`] for a module of its own; and with
-//! the feature `schema`, `EventSchema`. Every error is in [`EventError`].
+//! handed; [`Subscription`]; [`EventHistory`]; [`DeadLetterQueue`]; [`EventMixin`] for a module of its own;
+//! [`EventEmitter`] for one that only speaks; and with the feature `schema`, `EventSchema`. Every error is in [`EventError`].
 
 // In reading order, lowest layer first: a file imports its own folder or a layer above it in this list.
 
@@ -35,6 +35,7 @@ mod bus;
 mod error;
 
 // Above the bus, on its public face.
+mod emitter;
 mod mixin;
 
 pub use bus::*;
@@ -57,6 +58,7 @@ pub use dispatch::queue::WaitStrategy;
 pub use dispatch::retry::{Backoff, WAITING_RETRIES_MAX};
 pub use dispatch::time_limit::EventTimeoutError;
 pub use dispatch::watch::{DeliveryEnding, DeliveryOutcome, DeliveryReport};
+pub use emitter::{AsyncEventEmitter, EventEmitter, Operation, OperationScope};
 pub use error::*;
 pub use event::*;
 pub use ids::{CorrelationId, EventId, EventName, InvalidText, Source, TEXT_BYTES_MAX, TextRule};

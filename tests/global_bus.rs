@@ -4,8 +4,8 @@
 mod support;
 
 use codomyrmex_events::{
-    EventBus, EventMixin, get_event_bus, get_event_stats, init_event_bus, publish_event, publish_event_async,
-    subscribe_to_events, try_get_event_bus, unsubscribe_from_events,
+    AsyncEventEmitter, EventBus, EventEmitter, EventMixin, get_event_bus, get_event_stats, init_event_bus,
+    publish_event, publish_event_async, subscribe_to_events, try_get_event_bus, unsubscribe_from_events,
 };
 use serde_json::json;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -16,8 +16,9 @@ use support::{event, ready};
 #[test]
 fn the_free_functions_share_one_bus() {
     let mixin = EventMixin::init_events("module").unwrap();
+    let (emitter, later) = (EventEmitter::new("emitter").unwrap(), AsyncEventEmitter::new());
     let own = EventBus::builder().history(5).build().unwrap();
-    init_event_bus(own.clone()).expect("a mixin that has done nothing has not looked it up");
+    init_event_bus(own.clone()).expect("what has done nothing has not looked it up");
     assert!(init_event_bus(EventBus::new()).is_err(), "once");
 
     let start = Barrier::new(8);
@@ -60,4 +61,9 @@ fn the_free_functions_share_one_bus() {
     let private = EventBus::new();
     private.publish(event("my.own")).unwrap();
     assert_eq!((private.history().len(), get_event_stats().events_published), (1, 5));
+
+    let emitted = emitter.emit("my.own", json!({})).unwrap().expect("it is on");
+    assert!(Arc::ptr_eq(own.history().latest(1)[0].event(), &emitted));
+    assert_eq!(ready(later.emit("my.own", json!({}))).unwrap().sequence(), 7);
+    assert_eq!(own.history().latest(1)[0].source(), "async_emitter");
 }

@@ -223,7 +223,7 @@ const ROWS: [&[&str]; 6] = [
     &["dispatch", "schema"],
     // These two are one place.
     &["bus", "error"],
-    &["mixin"],
+    &["emitter", "mixin"],
 ];
 
 fn row_of(module: &str) -> usize {

@@ -24,6 +24,8 @@ fn handles_go_anywhere() {
     is_free::<Subscription>();
     is_free::<events::ScopedSubscription>();
     is_free::<events::EventMixin>();
+    is_free::<events::EventEmitter>();
+    is_free::<events::AsyncEventEmitter>();
     is_free::<events::Pattern>();
     is_free::<events::PatternSet>();
     #[cfg(feature = "schema")]

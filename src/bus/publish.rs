@@ -115,10 +115,21 @@ impl EventBus {
     pub fn emit_typed(&self, event: impl Into<Arc<Event>>) -> Result<Published, EventError> {
         let event = event.into();
         let validation = self.required_validation(&event);
-        self.publish_validated(event, validation).map_err(|error| match error.kind() {
-            PublishErrorKind::Rejected(rejection) => rejection.clone().into(),
-            _ => error.into(),
-        })
+        self.publish_validated(event, validation).map_err(rejection_itself)
+    }
+
+    /// [`emit_typed`](Self::emit_typed) for async code: validates when it is first polled, and goes on as
+    /// [`publish_async`](Self::publish_async) does.
+    ///
+    /// # Errors
+    /// As [`emit_typed`](Self::emit_typed).
+    #[cfg(feature = "schema")]
+    pub async fn emit_typed_async(&self, event: impl Into<Arc<Event>>) -> Result<Published, EventError> {
+        let event = event.into();
+        let validation = self.required_validation(&event);
+        let event = self.checked(event, validation).map_err(rejection_itself)?;
+        let sequence = self.bus.engine.publish_async(event, None).await?;
+        Ok(Published { sequence })
     }
 
     /// What makes sure that an event has the shape of its type.
@@ -178,5 +189,14 @@ impl EventBus {
         self.bus.engine.add_letter(DeadLetter::rejected(&event, error.clone()));
         self.bus.engine.after_pin();
         self.bus.engine.refuse(PublishErrorKind::Rejected(error), event)
+    }
+}
+
+/// What validation refused is told as that.
+#[cfg(feature = "schema")]
+fn rejection_itself(error: EventPublishError) -> EventError {
+    match error.kind() {
+        PublishErrorKind::Rejected(rejection) => rejection.clone().into(),
+        _ => error.into(),
     }
 }

@@ -130,7 +130,8 @@ impl HandlerPanic {
     }
 }
 
-fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
+/// What a panic says.
+pub(crate) fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
     payload
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

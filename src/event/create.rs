@@ -6,20 +6,32 @@ use std::time::Duration;
 
 use serde_json::{Map, Number, Value};
 
-use super::{Event, EventPriority, EventPublishError, EventType, PayloadError, PublishErrorKind};
+use super::{Event, EventPriority, EventPublishError, EventType, Payload, PayloadError, PublishErrorKind};
 use crate::ids::{InvalidText, Source};
 
 /// An object that is being filled.
 #[derive(Default)]
-pub(super) struct Fields(Map<String, Value>);
+pub(crate) struct Fields(Map<String, Value>);
+
+impl From<Map<String, Value>> for Fields {
+    fn from(map: Map<String, Value>) -> Self {
+        Self(map)
+    }
+}
+
+impl From<Fields> for Payload {
+    fn from(fields: Fields) -> Self {
+        fields.0.into()
+    }
+}
 
 impl Fields {
-    pub(super) fn put(mut self, field: &str, value: impl Into<Value>) -> Self {
+    pub(crate) fn put(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.0.insert(field.to_owned(), value.into());
         self
     }
 
-    fn put_some(self, field: &str, value: Option<impl Into<Value>>) -> Self {
+    pub(crate) fn put_some(self, field: &str, value: Option<impl Into<Value>>) -> Self {
         match value {
             Some(value) => self.put(field, value),
             None => self,
@@ -27,7 +39,7 @@ impl Fields {
     }
 
     /// Seconds, which are finite because a `Duration` is.
-    pub(super) fn put_seconds(self, field: &str, duration: Duration) -> Self {
+    pub(crate) fn put_seconds(self, field: &str, duration: Duration) -> Self {
         self.put(field, duration.as_secs_f64())
     }
 
@@ -37,7 +49,7 @@ impl Fields {
         source: impl TryInto<Source, Error: Into<InvalidText>>,
         priority: EventPriority,
     ) -> Result<Event, EventPublishError> {
-        Event::builder(event_type, source).data(self.0).priority(priority).build()
+        Event::builder(event_type, source).data(self).priority(priority).build()
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It mostly passes through, so it is parsed as late as the payload is. It is only ever an object.
 
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use once_cell::race::OnceBox;
@@ -14,7 +15,7 @@ use super::{
 };
 
 #[derive(Clone, Default)]
-pub(super) struct Metadata(Form);
+pub(crate) struct Metadata(Form);
 
 #[derive(Clone, Default)]
 enum Form {
@@ -40,7 +41,7 @@ static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
 impl Metadata {
     /// A tree too deep to be read back is an error, and is taken apart with care.
-    pub(super) fn from_map(map: Map<String, Value>) -> Result<Self, PayloadError> {
+    pub(crate) fn from_map(map: Map<String, Value>) -> Result<Self, PayloadError> {
         if map.is_empty() {
             return Ok(Self::default());
         }
@@ -60,7 +61,7 @@ impl Metadata {
         Self(Form::Text(Text { text: text.into(), map: OnceBox::new() }))
     }
 
-    pub(super) fn map(&self) -> &Map<String, Value> {
+    pub(crate) fn map(&self) -> &Map<String, Value> {
         match &self.0 {
             Form::Empty => &EMPTY,
             Form::Map(map) => map,
@@ -69,6 +70,23 @@ impl Metadata {
                 other => unreachable!("the scanner has seen an object, not {other:?}"),
             }),
         }
+    }
+
+    /// With those of `defaults` that it has no entry for itself; `None` if it has all of them.
+    pub(super) fn with_defaults(&self, defaults: &Self) -> Option<Self> {
+        if defaults.is_empty() {
+            return None;
+        }
+        if self.is_empty() {
+            return Some(defaults.clone());
+        }
+        let own = self.map();
+        let mut lacking = defaults.map().iter().filter(|(key, _)| !own.contains_key(*key)).peekable();
+        lacking.peek()?;
+        let mut both = own.clone();
+        both.extend(lacking.map(|(key, value)| (key.clone(), value.clone())));
+        // No deeper than the deeper of the two, both of which were checked.
+        Some(Self(Form::Map(Arc::new(both))))
     }
 
     /// Whether there is nothing to write.
@@ -85,5 +103,11 @@ impl Metadata {
                 out.push_str(&serde_json::to_string(map.as_ref()).expect("a map of JSON values is JSON"));
             }
         }
+    }
+}
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.map().fmt(f)
     }
 }

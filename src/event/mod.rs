@@ -37,12 +37,10 @@ mod parse_error;
 #[cfg_attr(not(feature = "schema"), allow(dead_code, reason = "only a schema makes one"))]
 mod validation_error;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde_json::{Map, Value};
 
-use self::metadata::Metadata;
-pub(crate) use self::payload::event_type_of;
 pub use self::{
     builder::EventBuilder,
     create::{
@@ -62,6 +60,7 @@ pub use self::{
     priority::{EventPriority, UnknownPriority},
     validation_error::{EventValidationError, SchemaFailure},
 };
+pub(crate) use self::{create::Fields, metadata::Metadata, payload::event_type_of};
 #[cfg(feature = "schema")]
 pub(crate) use self::{kind::STANDARD_COUNT, payload::tree::dismantle, validation_error::FAILURES_MAX};
 use crate::{
@@ -183,6 +182,19 @@ impl Event {
         if self.causation_id.is_none() {
             self.causation_id = causation_id.cloned();
         }
+    }
+
+    /// Puts default metadata where the event says nothing itself. One that others share is copied if need be.
+    pub(crate) fn fill_metadata(this: &mut Arc<Self>, defaults: &Metadata) {
+        if let Some(metadata) = this.metadata.with_defaults(defaults) {
+            Arc::make_mut(this).metadata = metadata;
+        }
+    }
+
+    /// The same, said by `source`.
+    pub(crate) fn with_source(mut self, source: Source) -> Self {
+        self.source = source;
+        self
     }
 }
 
