@@ -108,7 +108,9 @@ fn with_concurrency_as_many_are_handled_at_a_time_and_no_more() {
         }
     };
     bus.subscribe("*").concurrency(4).async_handler(handler).unwrap();
-    (0..200).for_each(|n| drop(bus.publish(numbered(n)).unwrap()));
+    for n in 0..200 {
+        bus.publish(numbered(n)).unwrap();
+    }
     assert_eq!(quiet(&bus).deliveries.succeeded, 200);
     assert_eq!(most.load(SeqCst), 4);
 }
@@ -147,7 +149,9 @@ fn a_full_mailbox_does_as_its_owner_chose_and_counts_and_keeps_what_it_drops() {
         let bus = EventBus::builder().keep_dropped().build().unwrap();
         let (gate, heard) = gated(&bus, 2, overflow);
         occupy(&bus);
-        (1..=4).for_each(|n| drop(bus.publish(numbered(n)).unwrap()));
+        for n in 1..=4 {
+            bus.publish(numbered(n)).unwrap();
+        }
         gate.add_permits(10);
         let stats = quiet(&bus);
         assert_eq!(*heard.lock().unwrap(), expected, "{overflow:?}");
@@ -335,7 +339,9 @@ fn an_unsubscription_waits_for_the_future_and_cancels_what_is_in_the_mailbox() {
     let (gate, heard) = gated(&bus, 10, Overflow::default());
     let subscription = bus.subscription("gated").unwrap();
     occupy(&bus);
-    (1..4).for_each(|n| drop(bus.publish(numbered(n)).unwrap()));
+    for n in 1..4 {
+        bus.publish(numbered(n)).unwrap();
+    }
     assert!(subscription.unsubscribe_and_wait(SHORT).is_err(), "its future is there still");
     gate.add_permits(1);
     subscription.unsubscribe_and_wait(WATCHDOG).unwrap();
@@ -472,4 +478,44 @@ fn settings_that_cannot_be_are_refused_with_a_reason() {
     let error = bus.subscribe("*").concurrency(2).handler(|_| ()).unwrap_err();
     assert_eq!(*error.kind(), SubscriptionErrorKind::NotAsync { setting: "concurrency" });
     assert_eq!(bus.get_stats().subscribers_count, 0);
+}
+
+#[test]
+fn a_delivery_that_somebody_keeps_does_not_keep_the_handlers_of_an_ended_bus() {
+    let bus = EventBus::new();
+    let kept = Arc::new(Mutex::new(None));
+    let keeping = Arc::clone(&kept);
+    let keeps = move |delivery: OwnedDelivery| {
+        *keeping.lock().unwrap() = Some(delivery);
+        async {}
+    };
+    bus.subscribe("*").async_handler(keeps).unwrap();
+    publish(&bus, "a.b");
+    quiet(&bus);
+    drop(bus);
+    assert_eq!(Arc::strong_count(&kept), 1, "the handler that captured it is gone");
+    let delivery = kept.lock().unwrap().take().unwrap();
+    assert_eq!(delivery.bus().publish(event("a.b")).unwrap_err().to_string(), "the bus is shut down");
+}
+
+/// A handler that never ends must not keep the bus and its threads for ever.
+#[test]
+fn dropping_the_last_handle_gives_up_what_does_not_end_within_the_limit() {
+    let bus = EventBus::new();
+    let (held, seen) = capture();
+    let hangs = move |_: OwnedDelivery| {
+        let held = Arc::clone(&held);
+        async move {
+            pending::<()>().await;
+            drop(held);
+        }
+    };
+    bus.subscribe("*").async_handler(hangs).unwrap();
+    publish(&bus, "a.b");
+    drop(bus);
+    watched("giving up", move || {
+        while !is_dropped(&seen) {
+            std::thread::yield_now();
+        }
+    });
 }

@@ -36,10 +36,13 @@ fn dead_letters_never_overwrite_the_input() {
 #[test]
 fn a_signal_drains_sums_up_and_says_so() {
     let scratch = Scratch::new();
-    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+    let inline: &[&str] = &["dispatch", "--on", "*", "--summary", "json"];
+    let queued = [inline, &["--queued", "--workers", "2"]].concat();
+    for (signal, code, args) in
+        [("INT", 130, inline), ("TERM", 143, inline), ("INT", 130, &queued), ("TERM", 143, &queued)]
+    {
         let letters = scratch.path(signal);
-        let args = ["dispatch", "--on", "*", "--summary", "json", "--dead-letters", &letters];
-        let mut running = Running::start(command(&args));
+        let mut running = Running::start(command(&[args, &["--dead-letters", &letters]].concat()));
         let mut stdin = running.stdin.take().unwrap();
         let mut stdout = BufReader::new(running.stdout.take().unwrap());
         write!(stdin, "nope\n{GOOD}\n{GOOD}\n{{\"half\":").unwrap();
@@ -66,18 +69,20 @@ fn a_signal_ends_an_endless_stream_and_the_second_ends_a_stuck_one() {
         let lines = format!("{GOOD}\n").repeat(1_000);
         std::thread::spawn(move || while stdin.write_all(lines.as_bytes()).is_ok() {})
     };
-    let mut running = Running::start(command(&["dispatch", "--on", "*"]));
-    let feeding = endless(running.stdin.take().unwrap());
-    let mut stdout = BufReader::new(running.stdout.take().unwrap());
-    stdout.read_line(&mut String::new()).unwrap();
-    running.signal("TERM");
-    let printed = 1 + stdout.lines().map(Result::unwrap).count();
-    assert_eq!(running.wait().code(), Some(143));
-    feeding.join().unwrap();
-    let summary = running.into_stderr();
-    let published: usize =
-        summary.lines().find_map(|line| line.strip_prefix("published")).unwrap().trim().parse().unwrap();
-    assert_eq!(printed, published);
+    for args in [&["dispatch", "--on", "*"][..], &["dispatch", "--on", "*", "--queued"]] {
+        let mut running = Running::start(command(args));
+        let feeding = endless(running.stdin.take().unwrap());
+        let mut stdout = BufReader::new(running.stdout.take().unwrap());
+        stdout.read_line(&mut String::new()).unwrap();
+        running.signal("TERM");
+        let printed = 1 + stdout.lines().map(Result::unwrap).count();
+        assert_eq!(running.wait().code(), Some(143));
+        feeding.join().unwrap();
+        let summary = running.into_stderr();
+        let published: usize =
+            summary.lines().find_map(|line| line.strip_prefix("published")).unwrap().trim().parse().unwrap();
+        assert_eq!(printed, published, "{args:?}");
+    }
 
     // Nobody takes what is printed.
     let mut running = Running::start(command(&["dispatch", "--on", "*"]));
@@ -90,6 +95,21 @@ fn a_signal_ends_an_endless_stream_and_the_second_ends_a_stuck_one() {
     running.signal("TERM");
     assert_eq!(running.wait().code(), Some(143));
     feeding.join().unwrap();
+}
+
+/// Workers are ahead of what is printed, and nobody is to lose what they hold.
+#[test]
+fn a_slow_reader_of_the_output_is_waited_for_at_the_end() {
+    let mut running =
+        Running::start(command(&["dispatch", &data("packages.ndjson"), "--on", "*", "--queued"]));
+    let mut stdout = BufReader::new(running.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
+    // Longer than a drain takes at most when a signal asks for it.
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    let printed = 1 + stdout.lines().map(Result::unwrap).count();
+    assert_eq!(running.wait().code(), Some(0));
+    let events = fs::read_to_string(data("packages.ndjson")).unwrap();
+    assert_eq!(printed, events.lines().count());
 }
 
 #[test]

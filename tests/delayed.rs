@@ -69,7 +69,7 @@ fn a_stalled_handler_holds_up_no_timer() {
     let bus = EventBus::new();
     let (go, waits) = mpsc::channel::<()>();
     let waits = std::sync::Mutex::new(waits);
-    bus.subscribe("stalls").handler(move |_| drop(waits.lock().unwrap().recv_timeout(WATCHDOG))).unwrap();
+    bus.subscribe("stalls").handler(move |_| waits.lock().unwrap().recv_timeout(WATCHDOG)).unwrap();
     bus.publish_later(event("stalls"), Duration::ZERO).unwrap();
     bus.subscribe("limited")
         .subscriber_id("limited")

@@ -123,6 +123,15 @@ impl Bus {
         report
     }
 
+    /// Whether asynchronous handlers may have something to do.
+    #[cfg_attr(not(feature = "async"), allow(clippy::unused_self, reason = "there are none"))]
+    fn has_mailboxes(&self) -> bool {
+        #[cfg(feature = "async")]
+        return !self.registry.mailboxes().is_empty();
+        #[cfg(not(feature = "async"))]
+        false
+    }
+
     fn close(&self) {
         self.registry.close(&self.engine);
         #[cfg(feature = "queued")]
@@ -205,23 +214,17 @@ impl Drop for Handle {
         if is_over && engine.later.is_stopped() {
             return;
         }
-        if engine.is_manual() {
-            // Inside one of its own handlers, the driver goes on with what is left.
-            end(&self.bus);
-            return;
-        }
-        if !engine.has_threads() {
-            // Inline, and nothing was ever put off: handles are borrowed by those who publish.
+        let is_inside = context::is_inside(engine.key);
+        let is_driven = engine.is_manual() && is_inside;
+        if is_driven || !(engine.is_manual() || engine.has_threads() || self.bus.has_mailboxes()) {
+            // The driver goes on with what is left. Or the bus is inline and nothing was ever put off: those who publish
+            // have a handle, so nobody does.
             self.bus.close();
             return;
         }
         let bus = Arc::clone(&self.bus);
-        if engine.pending() == 0 && !context::is_inside(engine.key) {
-            end(&bus);
-            return;
-        }
         // The bus's own thread drains where the caller must not wait.
-        if context::is_inside(engine.key) || is_async_context() {
+        if is_inside || (engine.pending() != 0 && is_async_context() && !engine.is_manual()) {
             let drained = Arc::clone(&bus);
             let thread = std::thread::Builder::new().name("events-drain".to_owned());
             if thread.spawn(move || end(&drained)).is_ok() {
@@ -234,6 +237,8 @@ impl Drop for Handle {
 
 fn end(bus: &Bus) {
     let report = bus.shut_down(DRAIN_ON_DROP);
+    // A delivery that somebody keeps keeps the bus, but not the handlers.
+    bus.registry.unsubscribe_all(&bus.engine);
     if !report.is_complete() {
         let (pending, given_up) = (report.pending, report.undelivered.len());
         log(|| tracing::warn!(pending, given_up, "a bus was dropped before all its events were handled"));

@@ -161,6 +161,18 @@ impl Registry {
         was_subscribed
     }
 
+    /// Ends all subscriptions, and drops their handlers.
+    pub(crate) fn unsubscribe_all(&self, engine: &Engine) {
+        {
+            let mut writer = self.writer();
+            let entries: Vec<Entry> = writer.live.values().map(|subscriber| subscriber.entry).collect();
+            for entry in entries {
+                self.strike(engine, &mut writer, &entry);
+            }
+        }
+        engine.tidy(usize::MAX);
+    }
+
     /// Strikes the `once` subscriptions that had their turn.
     fn strike_spent(&self, engine: &Engine, writer: &mut Writer) {
         while let Some(entry) = engine.next_spent() {

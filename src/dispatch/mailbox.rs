@@ -242,8 +242,10 @@ impl Engine {
         // Inside a handler nobody waits: the mailbox may be its own.
         let is_outermost = context::with_current(|frame| frame.is_none_or(|frame| frame.depth <= 1));
         let may_wait = may_wait && is_outermost && !self.is_manual();
-        if let Some((dropped, cause)) = call.mailbox.push(late, place, may_wait) {
-            self.drop_late(dropped, cause);
+        match call.mailbox.push(late, place, may_wait) {
+            None => {}
+            Some((left, _)) if call.mailbox.is_stopped() => drop(self.cancel(left)),
+            Some((dropped, cause)) => self.drop_late(dropped, cause),
         }
         self.see_to(&call.mailbox);
     }
