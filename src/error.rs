@@ -3,6 +3,7 @@
 use crate::bus::{AlreadySet, FlushError, StillRunning};
 use crate::clock::InvalidTimestamp;
 use crate::config::ConfigError;
+use crate::dispatch::time_limit::EventTimeoutError;
 use crate::event::{
     Event, EventParseError, EventPublishError, EventQueueError, EventValidationError, PayloadError,
 };
@@ -175,6 +176,9 @@ pub enum EventError {
     /// A handler failed.
     #[error(transparent)]
     Handler(#[from] EventHandlerError),
+    /// A handler took too long.
+    #[error(transparent)]
+    Timeout(#[from] EventTimeoutError),
     /// A wait was over before what was waited for.
     #[error(transparent)]
     StillRunning(#[from] StillRunning),

@@ -53,6 +53,18 @@ fn values_go_anywhere() {
     is_free::<events::Recorded>();
     is_free::<events::DeadLetter>();
     is_free::<events::DeadLetterKind>();
+    is_free::<events::EarlierFailure>();
+    is_free::<events::DeliveryReport>();
+    is_free::<events::DeliveryOutcome>();
+    is_free::<events::LatencyStats>();
+    is_free::<events::DropCounts>();
+    is_free::<events::ScheduledEvent>();
+    #[cfg(feature = "queued")]
+    is_free::<events::Driver>();
+    #[cfg(feature = "async")]
+    is_free::<events::OwnedDelivery>();
+    #[cfg(feature = "async")]
+    is_free::<events::OwnedTypedDelivery<String>>();
     is_free::<Stats>();
     is_free::<events::SubscriberStats>();
     is_free::<events::DeliveryStats>();
@@ -79,6 +91,9 @@ fn errors_pass_through_everybodys_functions() {
     is_error::<events::EventSubscriptionError>();
     is_error::<events::EventHandlerError>();
     is_error::<events::EventDeliveryError>();
+    is_error::<events::EventTimeoutError>();
+    is_error::<events::EventQueueError>();
+    is_error::<events::FlushError>();
     is_error::<events::EventValidationError>();
     is_error::<events::EventParseError>();
     is_error::<events::PayloadError>();
@@ -109,6 +124,9 @@ fn futures_may_be_sent() {
     let event = Event::builder("a.b", "test").build().expect("valid");
     // None is polled, and so none does anything.
     drop(is_sent(bus.publish_async(event.clone())));
+    drop(is_sent(bus.publish_and_wait(event.clone())));
+    drop(is_sent(bus.flush_async(Duration::ZERO)));
+    drop(is_sent(bus.sleep(Duration::ZERO)));
     drop(is_sent(events::publish_event_async(event)));
     drop(is_sent(subscription.unsubscribe_and_wait_async(Duration::ZERO)));
     assert_eq!((bus.history().len(), bus.get_stats().subscribers_count), (0, 1));

@@ -1,7 +1,7 @@
 //! The examples on the Python module's page, from which this crate grew, in Rust: the same values, the same answers.
 //!
-//! Each module here is named after a heading there. Examples of what this version does not have (queued dispatch,
-//! the emitter, streams, MCP tools) have no test here.
+//! Each module here is named after a heading there. Examples of what this version does not have (streams, MCP tools) have no
+//! test here.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -29,6 +29,46 @@ fn release_build() -> Value {
 
 fn object(value: Value) -> Map<String, Value> {
     serde_json::from_value(value).unwrap()
+}
+
+#[cfg(all(feature = "async", feature = "queued"))]
+mod async_event_support {
+    use super::*;
+    use codomyrmex_events::{AsyncEventEmitter, OwnedDelivery};
+    use std::time::Duration;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn the_emitter_emits_now_and_later() {
+        let bus = EventBus::builder().max_workers(8).queued().build().unwrap();
+        let heard = Heard::default();
+        let log = heard.clone();
+        let log_it = move |delivery: OwnedDelivery| {
+            log.note(format!("{} {}", delivery.event_type(), delivery.data().json().unwrap()));
+            async {}
+        };
+        bus.subscribe(["task.*", "alert.*"]).async_handler(log_it).unwrap();
+        let emitter = AsyncEventEmitter::on_bus(&bus);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            emitter.emit(EventType::TaskCompleted, json!({"task_id": "t-42"})).await.unwrap();
+            let later = Duration::from_millis(50);
+            emitter
+                .emit_later(EventType::AlertTriggered, json!({"alert_name": "memory_high"}), later)
+                .unwrap();
+            bus.flush_async(LIMIT).await.unwrap();
+        });
+        assert_eq!(heard.all(), [r#"task.completed {"task_id":"t-42"}"#]);
+        while bus.get_stats().accepted < 2 {
+            std::thread::yield_now();
+        }
+        bus.flush(LIMIT).unwrap();
+        assert_eq!(heard.all()[1..], [r#"alert.triggered {"alert_name":"memory_high"}"#]);
+        let stats = serde_json::to_value(bus.get_stats()).unwrap();
+        assert_eq!((&stats["async_enabled"], &stats["events_processed"]), (&json!(true), &json!(2)));
+        assert_eq!(stats["subscribers"]["subscriber_1"]["is_async"], true);
+    }
 }
 
 mod event_bus {
