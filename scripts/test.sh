@@ -52,7 +52,7 @@ cargo fmt --all --check
 step "lints"
 cargo clippy --all-targets --all-features -- -D warnings
 
-for features in "" schema cloudevents queued cli; do
+for features in "" schema cloudevents queued async cli; do
   step "feature alone: ${features:-none}"
   cargo clippy --no-default-features --features "$features" -- -D warnings
 done
@@ -61,7 +61,10 @@ step "tests of the inline engine alone, without any feature"
 cargo test --no-default-features --lib --tests
 
 step "tests of queued dispatch alone"
-cargo test --no-default-features --features queued --test queued
+cargo test --no-default-features --features queued --test queued --test delayed
+
+step "tests of asynchronous handlers alone"
+cargo test --no-default-features --features async --test async_handlers
 
 step "tests with all features, documentation tests last"
 cargo test --all-features
