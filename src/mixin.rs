@@ -3,6 +3,8 @@
 use crate::bus::{EventBus, IntoPatterns, Subscription, try_get_event_bus};
 use crate::context;
 use crate::dispatch::handler::{BoxError, Delivery, HandlerOutcome};
+#[cfg(feature = "async")]
+use crate::dispatch::owned::OwnedDelivery;
 use crate::error::EventError;
 use crate::event::{Event, EventPublishError, EventType, Payload};
 use crate::ids::{InvalidText, Source};
@@ -142,6 +144,26 @@ impl EventMixin {
         R: HandlerOutcome,
     {
         let subscription = self.bus()?.subscribe(patterns).handler(handler)?;
+        self.keep(subscription.clone());
+        Ok(subscription)
+    }
+
+    /// Subscribes an asynchronous handler for as long as this mixin lives.
+    ///
+    /// # Errors
+    /// As [`SubscriptionBuilder::async_handler`](crate::SubscriptionBuilder::async_handler).
+    #[cfg(feature = "async")]
+    pub fn on_async<F, Fut, R>(
+        &self,
+        patterns: impl IntoPatterns,
+        handler: F,
+    ) -> Result<Subscription, EventError>
+    where
+        F: Fn(OwnedDelivery) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+        R: HandlerOutcome,
+    {
+        let subscription = self.bus()?.subscribe(patterns).async_handler(handler)?;
         self.keep(subscription.clone());
         Ok(subscription)
     }

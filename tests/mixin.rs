@@ -216,3 +216,23 @@ fn a_method_is_called_as_long_as_its_owner_lives_and_its_failures_count() {
     publish(&bus, "a.b");
     assert_eq!(bus.dead_letter_queue().len(), 1);
 }
+
+#[cfg(feature = "async")]
+#[test]
+fn an_asynchronous_handler_ends_with_its_mixin_too() {
+    use codomyrmex_events::OwnedDelivery;
+    let bus = EventBus::new();
+    let mixin = EventMixin::init_events_on("module", &bus).unwrap();
+    let (told, hears) = std::sync::mpsc::channel();
+    let tells = move |delivery: OwnedDelivery| {
+        let told = told.clone();
+        async move { told.send(delivery.sequence()) }
+    };
+    mixin.on_async("a.*", tells).unwrap();
+    publish(&bus, "a.b");
+    bus.flush(support::WATCHDOG).unwrap();
+    drop(mixin);
+    publish(&bus, "a.b");
+    bus.flush(support::WATCHDOG).unwrap();
+    assert_eq!(hears.iter().collect::<Vec<u64>>(), [1], "and what it captured is dropped");
+}

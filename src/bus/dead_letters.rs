@@ -94,6 +94,13 @@ impl DeadLetterQueue<'_> {
         self.with(|kept| kept.iter().cloned().collect())
     }
 
+    /// The letters that `pick` says yes to, oldest first.
+    #[must_use]
+    pub fn matching(&self, pick: impl Fn(&DeadLetter) -> bool) -> Vec<Arc<DeadLetter>> {
+        // `pick` is user code: it runs on a copy, without the lock.
+        self.letters().into_iter().filter(|letter| pick(letter)).collect()
+    }
+
     /// The letter with this id.
     #[must_use]
     pub fn get(&self, id: u64) -> Option<Arc<DeadLetter>> {
@@ -128,15 +135,12 @@ impl DeadLetterQueue<'_> {
         &self,
         pick: impl Fn(&DeadLetter) -> bool,
     ) -> Vec<(u64, Result<(), EventDeliveryError>)> {
-        let picked = self.letters().into_iter().filter(|letter| pick(letter));
-        picked.map(|letter| (letter.id(), self.redrive(letter.id()))).collect()
+        self.matching(pick).into_iter().map(|letter| (letter.id(), self.redrive(letter.id()))).collect()
     }
 
     /// Takes out all letters that `pick` says yes to, and returns them.
     pub fn purge(&self, pick: impl Fn(&DeadLetter) -> bool) -> Vec<Arc<DeadLetter>> {
-        // `pick` is user code: it runs on a copy, without the lock.
-        let picked: Vec<u64> =
-            self.letters().iter().filter(|letter| pick(letter)).map(|letter| letter.id()).collect();
+        let picked: Vec<u64> = self.matching(pick).iter().map(|letter| letter.id()).collect();
         self.with(|kept| {
             let (taken, left): (Vec<_>, Vec<_>) =
                 kept.drain(..).partition(|letter| picked.binary_search(&letter.id()).is_ok());
