@@ -110,6 +110,11 @@ impl Registry {
         writer.last_key += 1;
         let entry = engine.slots.entry(slot, writer.last_key, priority);
         let is_measured = engine.latencies.is_some();
+        let is_timed = time_limit.is_some() || is_measured || engine.slow_after.is_some();
+        let call = match call {
+            Call::Plain(call) if is_timed => Call::Timed(call),
+            call => call,
+        };
         let wishes = Wishes {
             id: id.clone(),
             patterns,
@@ -125,7 +130,6 @@ impl Registry {
         let handler = Handler {
             key: entry.key,
             is_guarded: filter.is_some() || once,
-            is_special: call.is_async() || time_limit.is_some() || is_measured || engine.slow_after.is_some(),
             call,
             filter,
             retry_if,

@@ -186,7 +186,7 @@ impl<'a> SubscriptionBuilder<'a> {
     {
         #[cfg(feature = "async")]
         self.mailbox.forbid()?;
-        self.subscribe(Call::Sync(Box::new(move |delivery| handler(delivery).into_result())))
+        self.subscribe(Call::Plain(Box::new(move |delivery| handler(delivery).into_result())))
     }
 
     /// Subscribes an asynchronous `handler`. Its turn puts the event in the subscription's mailbox; tasks of the bus's runtime

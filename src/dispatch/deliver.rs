@@ -9,7 +9,7 @@
 use super::awaited::Awaited;
 use super::ending::told;
 use super::engine::Engine;
-use super::handler::{Delivery, Failure, Handler};
+use super::handler::{Call, Delivery, Failure, Handler, SyncCall};
 use super::retry::{Backoff, Late, Tail, Timing};
 use super::shard::{Pin, Turns};
 use super::slots::Entry;
@@ -97,13 +97,12 @@ impl<'a> Turn<'a> {
             }
             let turns = &self.turns[entry.slot as usize];
             turns.begun.add(1);
-            if handler.is_special || is_watched {
-                self.deliver_specially(handler);
-                continue;
-            }
-            match self.attempt(handler, 1) {
-                Ok(()) => turns.succeeded.add(1),
-                Err(failure) => self.fail(handler, failure),
+            match &handler.call {
+                Call::Plain(call) if !is_watched => match self.attempt(handler, call, 1) {
+                    Ok(()) => turns.succeeded.add(1),
+                    Err(failure) => self.fail(handler, failure),
+                },
+                _ => self.deliver_specially(handler),
             }
         }
     }
@@ -156,8 +155,7 @@ impl<'a> Turn<'a> {
     }
 
     #[inline]
-    fn attempt(&self, handler: &Handler, attempt: u32) -> Result<(), Failure> {
-        let Some(call) = handler.sync_call() else { return Ok(()) };
+    fn attempt(&self, handler: &Handler, call: &SyncCall, attempt: u32) -> Result<(), Failure> {
         let delivery = Delivery {
             event: self.event,
             sequence: self.sequence,
@@ -178,7 +176,7 @@ impl<'a> Turn<'a> {
         let watchdog =
             limit.and_then(|limit| Watchdog::start(self.engine, &handler.subscriber, self.event, limit));
         let stopwatch = Stopwatch::start();
-        let result = self.attempt(handler, attempt);
+        let result = handler.sync_call().map_or(Ok(()), |call| self.attempt(handler, call, attempt));
         let took = stopwatch.elapsed();
         let timing = Timing { took, overran: watchdog.and_then(Watchdog::stop) };
         self.engine.note_time(&handler.subscriber, self.event, took);

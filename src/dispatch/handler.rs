@@ -45,9 +45,12 @@ pub(crate) type SyncCall = Box<dyn Fn(&Delivery<'_>) -> Result<(), BoxError> + S
 pub(crate) type RetryIf = Box<dyn Fn(&(dyn Error + 'static)) -> bool + Send + Sync>;
 pub(crate) type Filter = Box<dyn Fn(&Event) -> bool + Send + Sync>;
 
-/// What a subscription does with a delivery.
+/// What a subscription does with a delivery. PERF: one look says whether a call is all that there is to do
+/// (`publish/10 handlers`).
 pub(crate) enum Call {
-    Sync(SyncCall),
+    Plain(SyncCall),
+    /// It is timed: it has a limit, or the bus measures.
+    Timed(SyncCall),
     #[cfg(feature = "async")]
     Async(AsyncCall),
 }
@@ -55,7 +58,7 @@ pub(crate) enum Call {
 impl Call {
     pub(crate) fn is_async(&self) -> bool {
         match self {
-            Call::Sync(_) => false,
+            Call::Plain(_) | Call::Timed(_) => false,
             #[cfg(feature = "async")]
             Call::Async(_) => true,
         }
@@ -67,8 +70,6 @@ pub(crate) struct Handler {
     pub(crate) key: u64,
     /// Whether the turn must be asked for: there is a filter, or only one turn.
     pub(crate) is_guarded: bool,
-    /// Whether it takes more than a call: it is asynchronous, has a time limit, or is measured.
-    pub(crate) is_special: bool,
     pub(crate) call: Call,
     pub(crate) filter: Option<Filter>,
     /// Which errors are worth another attempt; `None`: all.
@@ -80,7 +81,7 @@ impl Handler {
     #[inline]
     pub(crate) fn sync_call(&self) -> Option<&SyncCall> {
         match &self.call {
-            Call::Sync(call) => Some(call),
+            Call::Plain(call) | Call::Timed(call) => Some(call),
             #[cfg(feature = "async")]
             Call::Async(_) => None,
         }
@@ -89,8 +90,8 @@ impl Handler {
     #[cfg(feature = "async")]
     pub(crate) fn async_call(&self) -> Option<&AsyncCall> {
         match &self.call {
-            Call::Sync(_) => None,
             Call::Async(call) => Some(call),
+            _ => None,
         }
     }
 
@@ -103,7 +104,7 @@ impl Handler {
         let Some(retry_if) = &self.retry_if else { return true };
         let asked = std::panic::AssertUnwindSafe(|| match failure {
             Failure::Returned(error) => retry_if(error.as_ref()),
-            Failure::TimedOut(error) => retry_if(error),
+            Failure::TimedOut(error) => retry_if(error.as_ref()),
             Failure::Panicked(payload) => retry_if(&HandlerPanic { message: message_of(payload.as_ref()) }),
         });
         std::panic::catch_unwind(asked).unwrap_or_else(|panic| {
@@ -198,7 +199,7 @@ pub(crate) enum Failure {
     Returned(BoxError),
     Panicked(Box<dyn std::any::Any + Send>),
     #[cfg_attr(not(feature = "async"), allow(dead_code, reason = "only a future can be stopped"))]
-    TimedOut(EventTimeoutError),
+    TimedOut(Box<EventTimeoutError>),
 }
 
 impl Failure {

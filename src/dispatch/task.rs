@@ -164,7 +164,8 @@ impl Running<'_> {
         }
         let subscriber = &self.delivery.subscriber;
         let limit = subscriber.time_limit.unwrap_or_default();
-        Poll::Ready(Failure::TimedOut(EventTimeoutError::new(subscriber.id(), self.delivery.event(), limit)))
+        let error = EventTimeoutError::new(subscriber.id(), self.delivery.event(), limit);
+        Poll::Ready(Failure::TimedOut(Box::new(error)))
     }
 }
 
