@@ -18,6 +18,8 @@
 //! It knows no event; what an item is, and what becomes of it when there is no room, is for its user to say.
 
 mod guards;
+#[cfg(all(test, codomyrmex_loom))]
+mod models;
 mod sleepers;
 
 pub(crate) use guards::{Held, Reserved, Waiter};

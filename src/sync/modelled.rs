@@ -1,15 +1,17 @@
-//! What the lanes are made of: the real thing, or under `--cfg loom` what `loom` can try every interleaving of.
+//! What the lanes are made of: the real thing, or under `--cfg codomyrmex_loom` what `loom` can try every interleaving of.
+//!
+//! The name is our own because `--cfg loom` means something to dependencies too, and they do not build with it.
 
-#[cfg(not(loom))]
+#[cfg(not(codomyrmex_loom))]
 pub(crate) use {
     crossbeam_queue::ArrayQueue,
     std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     std::thread::{Thread, current as current_thread, park},
 };
 
-#[cfg(loom)]
+#[cfg(codomyrmex_loom)]
 pub(crate) use {
-    super::stand_in::ArrayQueue,
-    loom::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+    super::stand_in::{ArrayQueue, AtomicBool, AtomicU8, AtomicUsize},
+    loom::sync::atomic::Ordering,
     loom::thread::{Thread, current as current_thread, park},
 };
