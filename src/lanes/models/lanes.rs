@@ -85,6 +85,24 @@ fn what_is_put_in_while_the_holder_leaves_is_found() {
     });
 }
 
+/// A turn that ends before the lane is empty. Catches a holder who lists it for what came in and not for what he left.
+#[test]
+fn what_a_turn_leaves_in_the_lane_is_found() {
+    check(Some(4), || {
+        let modelled = Modelled::new(3);
+        modelled.put(NORMAL, 0);
+        modelled.put(NORMAL, 1);
+        let putting = Rc::clone(&modelled);
+        let publisher = thread::spawn(move || putting.put(NORMAL, 2));
+        let mut held = modelled.lanes.hold().expect("the lane is ready");
+        let mut taken: Vec<u32> = held.next().into_iter().collect();
+        held.leave();
+        publisher.join().expect("nobody panics");
+        taken.extend(modelled.sweep());
+        assert_eq!(taken, [0, 1, 2]);
+    });
+}
+
 /// A critical item lists the lane twice, so that two workers find it. Catches two who hold it at once, one who does not
 /// see what the last holder did, and items in a lane that is not listed.
 #[test]
