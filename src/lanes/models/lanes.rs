@@ -215,3 +215,20 @@ fn what_is_drained_is_not_taken_too() {
         assert_eq!(modelled.places(), 2);
     });
 }
+
+/// The holder leaves while a critical item comes in beside another. Catches a lane that is listed among the ready ones
+/// alone, where the critical item waits behind every other lane.
+#[test]
+fn a_lane_left_with_something_critical_is_urgent() {
+    check(Some(4), || {
+        let modelled = Modelled::new(2);
+        modelled.put(NORMAL, 0);
+        let working = Rc::clone(&modelled);
+        let worker = thread::spawn(move || working.turn());
+        modelled.put(NORMAL, 1);
+        modelled.put(CRITICAL, 2);
+        worker.join().expect("nobody panics");
+        let is_critical = !modelled.lanes.band(CRITICAL).items.is_empty();
+        assert!(!is_critical || !modelled.lanes.urgent.is_empty());
+    });
+}
