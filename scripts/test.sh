@@ -66,6 +66,10 @@ cargo test --no-default-features --features queued --test queued --test delayed
 step "tests of asynchronous handlers alone"
 cargo test --no-default-features --features async --test async_handlers
 
+# Flags of one's own would take the place of the alias's, and there would be no model to run.
+step "models of the lanes, every interleaving"
+env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS cargo models
+
 step "tests with all features, documentation tests last"
 cargo test --all-features
 

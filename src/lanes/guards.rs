@@ -1,6 +1,6 @@
 //! What is held of the lanes for a while: a place to fill, a lane to take from.
 
-use super::{HELD, Lanes, Place, READY, TURN_MAX, URGENT, WORK};
+use super::{CRITICAL, HELD, Lanes, Place, READY, TURN_MAX, URGENT, WORK};
 use crate::sync::modelled::Ordering;
 
 /// A place that is the owner's to fill.
@@ -58,9 +58,9 @@ impl<'a, T> Held<'a, T> {
         let lane = &self.lanes.lanes[self.number];
         let mut before = lane.state.load(Ordering::Acquire);
         loop {
-            // What is put in after this look sets WORK after it, so the exchange fails or sees it.
+            // What is put in after this look sets WORK, and CRITICAL if it is, so the exchange fails or has seen them.
             let has_more = before & WORK != 0 || !lane.is_empty();
-            let is_urgent = has_more && !lane.bands[0].is_empty();
+            let is_urgent = before & CRITICAL != 0 || !lane.bands[0].is_empty();
             let mut after = before & !HELD;
             if has_more {
                 after |= WORK | READY | if is_urgent { URGENT } else { 0 };

@@ -13,11 +13,14 @@
 //! bit 1  HELD      a worker takes items out
 //! bit 2  READY     its number is in the queue of ready lanes
 //! bit 3  URGENT    its number is in the queue of urgent ones
+//! bit 4  CRITICAL  with WORK: something was put in the highest band
 //! ```
 //!
 //! It knows no event; what an item is, and what becomes of it when there is no room, is for its user to say.
 
 mod guards;
+#[cfg(all(test, codomyrmex_loom))]
+mod models;
 mod sleepers;
 
 pub(crate) use guards::{Held, Reserved};
@@ -40,6 +43,7 @@ const WORK: u8 = 1;
 const HELD: u8 = 2;
 const READY: u8 = 4;
 const URGENT: u8 = 8;
+const CRITICAL: u8 = 16;
 
 /// Where an item goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,14 +156,14 @@ impl<T> Lanes<T> {
     #[inline]
     fn announce(&self, place: Place) -> bool {
         let state = &self.lanes[place.lane].state;
-        let wanted = if place.band == 0 { READY | URGENT } else { READY };
+        let (news, wanted) = if place.band == 0 { (WORK | CRITICAL, READY | URGENT) } else { (WORK, READY) };
         let mut before = state.load(Ordering::Relaxed);
         loop {
             let listed = if before & HELD == 0 { wanted & !before } else { 0 };
             // Ordering: AcqRel, and an exchange even if nothing changes: the holder that sees WORK sees the item.
             match state.compare_exchange_weak(
                 before,
-                before | WORK | listed,
+                before | news | listed,
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             ) {
@@ -191,7 +195,7 @@ impl<T> Lane<T> {
         loop {
             let begins = before & (HELD | WORK) == WORK;
             let unlisted = before & !listed;
-            let after = if begins { (unlisted | HELD) & !WORK } else { unlisted };
+            let after = if begins { (unlisted | HELD) & !(WORK | CRITICAL) } else { unlisted };
             // Ordering: AcqRel: see `announce`.
             match self.state.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return begins,

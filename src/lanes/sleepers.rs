@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 /// The beds of a fixed number of workers.
 pub(crate) struct Sleepers {
     /// How many sleep, or are about to.
-    asleep: CachePadded<AtomicUsize>,
+    pub(super) asleep: CachePadded<AtomicUsize>,
     beds: Box<[CachePadded<Bed>]>,
 }
 
@@ -28,10 +28,12 @@ impl Sleepers {
     pub(crate) fn sleep(&self, worker: usize, has_work: impl Fn() -> bool) {
         let bed = &self.beds[worker];
         bed.thread.get_or_init(current_thread);
-        bed.taken.store(true, Ordering::SeqCst);
+        // Counted before he lies down: a waker who emptied his bed first would count out somebody else, and the next one
+        // would find nobody asleep.
+        self.asleep.fetch_add(1, Ordering::SeqCst);
         // Ordering: SeqCst: of "lie down, then look for work" here and "bring work, then look for sleepers" in `wake_one`,
         // one sees the other.
-        self.asleep.fetch_add(1, Ordering::SeqCst);
+        bed.taken.store(true, Ordering::SeqCst);
         if has_work() {
             self.rise(bed);
             return;

@@ -1,12 +1,12 @@
 //! Atomics, and a fence that costs one side nothing.
 //!
 //! This is the only place that names `std::sync::atomic`, so that one look finds who uses which, and something else
-//! can stand in for the real thing: for the parts that say `modelled`, `loom` does under `--cfg loom`.
+//! can stand in for the real thing: for the parts that say `modelled`, `loom` does under `--cfg codomyrmex_loom`.
 
 mod asymmetric;
 #[cfg(any(feature = "queued", feature = "async"))]
 pub(crate) mod modelled;
-#[cfg(all(loom, any(feature = "queued", feature = "async")))]
+#[cfg(all(codomyrmex_loom, any(feature = "queued", feature = "async")))]
 mod stand_in;
 
 pub(crate) use asymmetric::{heavy_fence, kernel_fences, light_fence};
