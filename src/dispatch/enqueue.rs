@@ -56,7 +56,7 @@ impl Engine {
     /// Publishes one event to the workers, or finds that there is no room now.
     pub(super) fn enqueue_at_once(&self, queue: &Queue, event: Arc<Event>) -> Result<u64, Refused> {
         let (event, _) = self.stamped(event).map_err(Refused::For)?;
-        let place = queue.place_of(&event);
+        let place = queue.place_of(self.key, &event);
         self.offer(queue, event, place, None).map_err(|denied| match denied {
             Denied::For(error) => Refused::For(error),
             Denied::Full(_) => Refused::Full(queue.limit().unwrap_or_default()),
@@ -76,7 +76,7 @@ impl Engine {
     /// Publishes one event to the workers; waits for room as the bus's policy says.
     pub(super) fn enqueue(&self, queue: &Queue, event: Arc<Event>) -> Result<u64, EventPublishError> {
         let (event, _) = self.stamped(event)?;
-        let place = queue.place_of(&event);
+        let place = queue.place_of(self.key, &event);
         match self.offer(queue, event, place, None) {
             Ok(sequence) => Ok(sequence),
             Err(Denied::For(error)) => Err(error),
@@ -115,7 +115,7 @@ impl Engine {
         tail: Option<&Arc<Tail>>,
     ) -> Result<u64, EventPublishError> {
         let (mut event, _) = self.stamped(event)?;
-        let place = queue.place_of(&event);
+        let place = queue.place_of(self.key, &event);
         event = match self.offer(queue, event, place, tail) {
             Ok(sequence) => return Ok(sequence),
             Err(Denied::For(error)) => return Err(error),
