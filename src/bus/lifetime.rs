@@ -9,6 +9,7 @@ use crate::dispatch::later::Work;
 use crate::dispatch::retry::Late;
 use crate::event::Event;
 use crate::quiet::log;
+use crate::sync::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,7 +118,7 @@ impl Bus {
             ShutdownReport { pending: engine.pending(), undelivered: Vec::new(), unpublished: Vec::new() };
         self.give_up(&mut report);
         report.undelivered.sort_by_key(|left| left.sequence);
-        self.stop_workers(report.is_complete());
+        self.stop_workers(report.is_complete(), deadline);
         #[cfg(feature = "async")]
         self.tasks.end();
         report
@@ -179,15 +180,16 @@ impl Bus {
         engine.after_pin();
     }
 
-    /// Sends the workers home, and waits for them if they have nothing to do.
+    /// Sends the workers home, and waits for them if they have nothing to do: until the deadline, for one may be telling of
+    /// a letter.
     #[cfg_attr(not(feature = "queued"), allow(clippy::unused_self, unused_variables, reason = "no workers"))]
-    fn stop_workers(&self, are_idle: bool) {
+    fn stop_workers(&self, are_idle: bool, deadline: Deadline) {
         #[cfg(feature = "queued")]
         if let Some(queue) = &self.engine.queue {
             queue.stop();
             let workers = self.workers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
             if let Some(workers) = workers.filter(|_| are_idle) {
-                workers.join();
+                workers.join(deadline);
             }
         }
     }
@@ -210,17 +212,17 @@ impl Drop for Handle {
             end(&self.bus);
             return;
         }
-        if !engine.has_threads() {
-            // Inline, and nothing was ever put off: handles are borrowed by those who publish.
+        // Handlers that ask for their bus while it drains make handles of their own.
+        if self.bus.is_draining.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if !engine.has_threads() && engine.pending() == 0 {
+            // Inline, nothing waits in a mailbox, and nothing was ever put off.
             self.bus.close();
             return;
         }
         let bus = Arc::clone(&self.bus);
-        if engine.pending() == 0 && !context::is_inside(engine.key) {
-            end(&bus);
-            return;
-        }
-        // The bus's own thread drains where the caller must not wait.
+        // The bus's own thread drains where the caller must not wait, be it only for workers that have nothing to do.
         if context::is_inside(engine.key) || is_async_context() {
             let drained = Arc::clone(&bus);
             let thread = std::thread::Builder::new().name("events-drain".to_owned());

@@ -56,12 +56,13 @@ impl Workers {
         Ok(Workers { pool, threads })
     }
 
-    /// Waits for the threads, whose queue was stopped. Called by one of them, it leaves them to themselves.
-    pub(crate) fn join(self) {
+    /// Waits until `deadline` for the threads, whose queue was stopped. Called by one of them, it leaves them to themselves.
+    pub(crate) fn join(self, deadline: Deadline) {
         let Workers { pool, threads } = self;
         drop(pool);
         let me = thread::current().id();
-        if threads.iter().all(|thread| thread.thread().id() != me) {
+        let is_other = threads.iter().all(|thread| thread.thread().id() != me);
+        if is_other && deadline.wait_until(|| threads.iter().all(JoinHandle::is_finished)) {
             for thread in threads {
                 // A worker's panic was said by the panic hook, and a drain loop has none of its own.
                 let _ = thread.join();
