@@ -8,6 +8,10 @@
 
 #[path = "support/block_on.rs"]
 mod block_on;
+#[path = "support/laws.rs"]
+mod laws;
+#[path = "support/stress.rs"]
+mod stress;
 #[path = "support/bus.rs"]
 mod support;
 #[path = "support/threads.rs"]
@@ -15,15 +19,14 @@ mod threads;
 
 use block_on::block_on;
 use codomyrmex_events::{
-    Backoff, BoxError, DeliveryStats, Event, EventBus, EventPublishError, Overflow, OwnedDelivery,
-    PublishErrorKind, Stats,
+    Backoff, BoxError, Event, EventBus, EventPublishError, Overflow, OwnedDelivery, PublishErrorKind,
 };
 use std::collections::HashSet;
-use std::env;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Once, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
+use stress::{Random, Seed, mixed};
 use support::{WATCHDOG, capture, is_dropped};
 
 const PUBLISHERS: usize = 8;
@@ -34,32 +37,6 @@ const ROUND_MAX: Duration = Duration::from_secs(2);
 
 /// What handlers fail and panic with on purpose.
 const INJECTED: &str = "injected";
-
-/// A number that the environment may set.
-fn variable(name: &str, default: u64) -> u64 {
-    let Ok(text) = env::var(name) else { return default };
-    text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text:?}"))
-}
-
-/// SplitMix64: all that a publisher does follows from its seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mixed(self.0)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
-
-fn mixed(number: u64) -> u64 {
-    let mixed = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
 
 /// Panics that are injected are not worth a backtrace.
 fn hush() {
@@ -223,7 +200,10 @@ impl Strain {
         let mut random = Random(seed);
         let mut rounds = 0;
         while !self.is_over.load(SeqCst) {
-            rounds += 1;
+            rounds += 5;
+            for _ in 0..4 {
+                drop(self.bus.subscribe("stress.*").handler(|_| ()).unwrap().scoped());
+            }
             let (value, seen) = capture();
             let has_ended = Arc::new(AtomicBool::new(false));
             let (ended, late) = (Arc::clone(&has_ended), Arc::clone(&self.called_after));
@@ -358,25 +338,10 @@ fn settle(strain: &Arc<Strain>) -> Vec<Permanent> {
         .collect()
 }
 
-fn ends_of(deliveries: DeliveryStats) -> u64 {
-    deliveries.succeeded + deliveries.dead_lettered + deliveries.dropped + deliveries.cancelled
-}
-
-fn check_laws(stats: &Stats) {
-    assert_eq!(stats.offered, stats.accepted + stats.refused);
-    assert_eq!((stats.pending, stats.accepted), (0, stats.completed + stats.dropped));
-    assert_eq!((stats.deliveries.pending, stats.deliveries.total), (0, ends_of(stats.deliveries)));
-    for (id, subscriber) in &stats.subscribers {
-        let deliveries = subscriber.deliveries;
-        assert_eq!((deliveries.pending, deliveries.total), (0, ends_of(deliveries)), "of {id}");
-        assert_eq!(deliveries.cancelled, 0, "of {id}");
-    }
-}
-
 /// What the bus counts is what was seen; every accepted event came exactly once, or was dropped and counted.
 fn check(strain: &Strain, permanent: &[Permanent]) -> (u64, u64) {
     let stats = strain.bus.get_stats();
-    check_laws(&stats);
+    laws::check(&stats);
     assert_eq!((stats.offered, stats.refused), (strain.offered.load(SeqCst), strain.refused.load(SeqCst)));
     assert_eq!(strain.called_after.load(SeqCst), 0, "handlers were called after their end");
     let accepted = strain.accepted.lock().unwrap().clone();
@@ -490,7 +455,7 @@ fn round(is_queued: bool, overflow: Overflow, length: Duration, seed: u64) -> (u
     let (accepted, deliveries) = check(&strain, &permanent);
     let report = strain.bus.shutdown(WATCHDOG);
     assert!(report.is_complete() && report.undelivered().is_empty());
-    check_laws(&strain.bus.get_stats());
+    laws::check(&strain.bus.get_stats());
     drop(strain);
     threads::wait_until_none(WATCHDOG);
     for Permanent { id, capture, .. } in &permanent {
@@ -499,27 +464,15 @@ fn round(is_queued: bool, overflow: Overflow, length: Duration, seed: u64) -> (u
     (accepted, deliveries, changes)
 }
 
-/// Says the seed if the test fails.
-struct SaysSeed(u64);
-
-impl Drop for SaysSeed {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("it was CODOMYRMEX_STRESS_SEED={}", self.0);
-        }
-    }
-}
-
 fn strained(is_queued: bool, overflow: Overflow) {
     let _alone = threads::alone();
     hush();
-    let seed = variable("CODOMYRMEX_STRESS_SEED", 2_026);
-    let _says = SaysSeed(seed);
-    let mut left = Duration::from_secs(variable("CODOMYRMEX_STRESS_SECONDS", 2).max(1));
+    let seed = Seed::given();
+    let mut left = Duration::from_secs(stress::seconds().unwrap_or(2));
     let mut number = 0;
     while !left.is_zero() {
         let length = left.min(ROUND_MAX);
-        let (accepted, deliveries, changes) = round(is_queued, overflow, length, mixed(seed + number));
+        let (accepted, deliveries, changes) = round(is_queued, overflow, length, mixed(seed.0 + number));
         println!(
             "round {number}: {accepted} events, {deliveries} deliveries, {changes} subscriptions came and went"
         );
