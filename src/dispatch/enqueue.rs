@@ -132,7 +132,12 @@ impl Engine {
             };
             alarm.or(waiter.freed()).await;
         }
-        Err(self.refuse_full(queue, limit, event))
+        // A bus that is shut down ends all waits, and says so here.
+        match self.offer(queue, event, place, tail) {
+            Ok(sequence) => Ok(sequence),
+            Err(Denied::For(error)) => Err(error),
+            Err(Denied::Full(event)) => Err(self.refuse_full(queue, limit, event)),
+        }
     }
 
     /// One try to put an event in its lane.
