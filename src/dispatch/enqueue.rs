@@ -19,6 +19,7 @@ use crate::context;
 use crate::event::{Event, EventPublishError, EventType, PublishErrorKind};
 use crate::lanes::Place;
 use crate::quiet::drop_quietly;
+use crate::sync::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -157,6 +158,11 @@ impl Engine {
         if wakes {
             queue.sleepers.wake_one();
         }
+        // Ordering: SeqCst, and filling a place is: of "fill, then look whether workers go home" here and "send them home,
+        // then look for work" in `Engine::work`, one sees the other.
+        if queue.is_stopping.load(Ordering::SeqCst) {
+            self.discard_left(queue);
+        }
         if let Some(dropped) = dropped {
             let is_oldest = queue.settings.overflow == Overflow::DropOldest;
             self.discard(dropped, if is_oldest { DropCause::Oldest } else { DropCause::Newest });
@@ -225,6 +231,14 @@ impl Engine {
         let queued_for = self.latencies.as_ref().map(|_| Stopwatch::start());
         let wakes = reserved.fill(Job { event, sequence, route, tail: tail.cloned(), queued_for });
         Ok(Accepted { passed: Passed { sequence, event: None, evicted }, wakes, dropped })
+    }
+
+    /// Takes out what came into the lanes while the bus was shut down, which nobody may be left to handle.
+    #[cold]
+    fn discard_left(&self, queue: &Queue) {
+        for job in queue.lanes.drain() {
+            self.discard(job.into_dropped(), DropCause::ShutDown);
+        }
     }
 
     /// Counts an event that was accepted and will not be handled, and keeps it as a letter if that was asked for.

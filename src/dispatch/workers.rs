@@ -75,6 +75,8 @@ impl Engine {
     /// Works until the queue is stopped and empty.
     fn work(&self, queue: &Queue, worker: usize) {
         loop {
+            // Before the last look, so that what came in before workers were sent home is found: see `Engine::offer`.
+            let is_stopping = queue.is_stopping.load(Ordering::SeqCst);
             let had_work = self.do_next_due();
             if let Some(mut lane) = queue.lanes.hold() {
                 for job in lane.by_ref() {
@@ -83,7 +85,7 @@ impl Engine {
                 lane.leave();
             } else if !had_work {
                 self.tell_flushers();
-                if queue.is_stopping.load(Ordering::SeqCst) {
+                if is_stopping {
                     return;
                 }
                 self.wait_for_work(queue, worker);
