@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+#[path = "support/block_on.rs"]
+mod block_on;
+#[path = "support/laws.rs"]
+mod laws;
 #[path = "support/bus.rs"]
 mod support;
 #[path = "support/threads.rs"]
 mod threads;
 
-use codomyrmex_events::{Backoff, EventBus, OwnedDelivery};
+use block_on::block_on;
+use codomyrmex_events::{Backoff, Delivery, Event, EventBus, Overflow, OwnedDelivery, PublishErrorKind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -124,6 +129,117 @@ fn dropping_in_async_code_waits_for_no_worker() {
         runtime.block_on(async { drop(bus) });
     });
     drop(go);
+    threads::wait_until_none(WATCHDOG);
+}
+
+#[test]
+fn a_retry_whose_time_comes_while_the_bus_is_shut_down_is_not_lost() {
+    let _alone = threads::alone();
+    for round in 0..2_000 {
+        let builder = EventBus::builder().max_workers(1);
+        let bus = if round % 2 == 0 { builder } else { builder.queued() }.build().unwrap();
+        let soon = Backoff::exponential(Duration::from_micros(round % 50), Duration::from_micros(50));
+        let builder = bus.subscribe("*").attempts(10_000).backoff(soon.without_jitter());
+        builder.handler(|_| Err::<(), _>("again")).unwrap();
+        (0..20).for_each(|_| publish(&bus, "a.b"));
+        let report = bus.shutdown(Duration::from_micros(round % 300));
+        assert!(report.pending() > 0);
+        wait_until("all that was given up has ended", || bus.get_stats().pending == 0);
+        laws::check(&bus.get_stats());
+    }
+    threads::wait_until_none(WATCHDOG);
+}
+
+/// Publishes in all ways until the bus is shut down.
+fn publish_until_closed(bus: &EventBus, publisher: u64) {
+    let source = format!("p{publisher}");
+    for n in publisher.. {
+        let event = Event::builder("a.b", source.as_str()).build().unwrap();
+        let answer = match n % 4 {
+            0 | 1 => bus.publish(event).map(drop),
+            2 => block_on(bus.publish_async(event)).map(drop),
+            _ => block_on(bus.publish_and_wait(event)).map(|report| assert!(report.is_complete())),
+        };
+        if let Err(refusal) = answer {
+            assert!(matches!(refusal.kind(), PublishErrorKind::Closed), "{refusal}");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_bus_that_is_shut_down_in_full_flight_accounts_for_everything() {
+    let _alone = threads::alone();
+    for round in 0..300 {
+        let builder = EventBus::builder().max_workers(2).keep_dropped();
+        let waits = Overflow::Block(WATCHDOG);
+        let bus = match round % 2 {
+            0 => builder,
+            _ => builder.queued().lanes(2).lane_room(8).overflow(waits),
+        };
+        let bus = bus.build().unwrap();
+        let soon = Backoff::exponential(Duration::from_micros(50), Duration::from_micros(200));
+        let (value, seen) = capture();
+        let mailboxes =
+            [(1, 1, waits), (4, 3, waits), (4, 1, Overflow::DropOldest), (1, 2, Overflow::Reject)];
+        for (room, concurrency, overflow) in mailboxes {
+            let value = Arc::clone(&value);
+            let builder = bus.subscribe("a.*").attempts(3).backoff(soon);
+            let builder = builder.mailbox(room).concurrency(concurrency).overflow(overflow);
+            let stalls_at = 100 + round % 50;
+            let handler = move |delivery: OwnedDelivery| {
+                let value = Arc::clone(&value);
+                async move {
+                    tokio::task::yield_now().await;
+                    if delivery.sequence() == stalls_at {
+                        std::future::pending::<()>().await;
+                    }
+                    drop(value);
+                    if delivery.sequence().is_multiple_of(5) { Err("now and then") } else { Ok(()) }
+                }
+            };
+            builder.async_handler(handler).unwrap();
+        }
+        let failing = move |_: &Delivery<'_>| {
+            std::hint::black_box(&value);
+            Err::<(), _>("always")
+        };
+        bus.subscribe("*").attempts(2).backoff(soon).handler(failing).unwrap();
+        thread::scope(|scope| {
+            for publisher in 0..3 {
+                let bus = &bus;
+                scope.spawn(move || publish_until_closed(bus, publisher));
+            }
+            thread::sleep(Duration::from_micros(round * 40));
+            let report = bus.shutdown(Duration::from_micros(round % 7 * 300));
+            assert!(report.undelivered().is_empty() || !report.is_complete());
+        });
+        let is_quiet = |stats: &codomyrmex_events::Stats| stats.pending + stats.deliveries.pending == 0;
+        wait_until("all that was given up has ended", || is_quiet(&bus.get_stats()));
+        laws::check(&bus.get_stats());
+        drop(bus);
+        wait_until("the captures are dropped", || is_dropped(&seen));
+    }
+    threads::wait_until_none(WATCHDOG);
+}
+
+#[test]
+fn an_event_that_is_accepted_while_the_bus_is_shut_down_is_not_left_in_its_lane() {
+    let _alone = threads::alone();
+    for round in 0..1_000 {
+        let builder = EventBus::builder().queued().max_workers(1).lanes(1).lane_room(64).history(0);
+        let bus = builder.overflow(Overflow::DropOldest).build().unwrap();
+        bus.subscribe("*").handler(|_| ()).unwrap();
+        thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| while bus.publish(event("a.b")).is_ok() {});
+            }
+            thread::sleep(Duration::from_micros(round % 100 * 5));
+            bus.shutdown(Duration::ZERO);
+        });
+        wait_until("all that was accepted has ended", || bus.get_stats().pending == 0);
+        laws::check(&bus.get_stats());
+    }
     threads::wait_until_none(WATCHDOG);
 }
 

@@ -103,7 +103,7 @@ fn dropped_at_any_moment(is_queued: bool) {
     let seed = Seed::given();
     let end = Instant::now() + Duration::from_secs(stress::seconds().unwrap_or(0));
     for number in 0.. {
-        round(is_queued, mixed(seed.0 + number));
+        round(is_queued, mixed(seed.0.wrapping_add(number)));
         if Instant::now() >= end {
             return;
         }
@@ -136,7 +136,7 @@ fn round(is_queued: bool, seed: u64) {
     let tally = Tally::default();
     thread::scope(|scope| {
         for number in 0..THREADS {
-            let (bus, tally, seed) = (&bus, &tally, mixed(seed + number));
+            let (bus, tally, seed) = (&bus, &tally, mixed(seed.wrapping_add(number)));
             scope.spawn(move || futures(bus, &mut Random(seed), tally));
         }
     });

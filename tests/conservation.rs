@@ -275,7 +275,7 @@ fn settle(strain: &Arc<Strain>) -> Vec<Permanent> {
                             let (noting, value) = (Arc::clone(&noting), Arc::clone(&value));
                             async move {
                                 noting.note(&delivery, delivery.sequence(), delivery.attempt(), is_ordered);
-                                if delivery.sequence() % 8 == 0 {
+                                if delivery.sequence().is_multiple_of(8) {
                                     tokio::task::yield_now().await;
                                 }
                                 drop(value);
@@ -321,7 +321,7 @@ fn settle(strain: &Arc<Strain>) -> Vec<Permanent> {
                     noting.calls.fetch_add(1, SeqCst);
                     noting.succeeded.fetch_add(1, SeqCst);
                     let is_own = delivery.source().as_str() == "nested";
-                    if !is_own && mixed(delivery.sequence()) % 256 == 0 {
+                    if !is_own && mixed(delivery.sequence()).is_multiple_of(256) {
                         let strain = nested.upgrade().expect("it is being strained");
                         let event = Event::builder("nested.event", "nested").build().unwrap();
                         let answer = strain.bus.publish(event).map(|published| published.sequence());
@@ -472,7 +472,8 @@ fn strained(is_queued: bool, overflow: Overflow) {
     let mut number = 0;
     while !left.is_zero() {
         let length = left.min(ROUND_MAX);
-        let (accepted, deliveries, changes) = round(is_queued, overflow, length, mixed(seed.0 + number));
+        let (accepted, deliveries, changes) =
+            round(is_queued, overflow, length, mixed(seed.0.wrapping_add(number)));
         println!(
             "round {number}: {accepted} events, {deliveries} deliveries, {changes} subscriptions came and went"
         );

@@ -121,7 +121,7 @@ fn races(is_queued: bool, is_async: bool) {
         }
         let racing: Vec<_> = (0..RACERS)
             .map(|racer| {
-                let (bus, called_after, seed) = (&bus, &called_after, mixed(seed.0 + racer));
+                let (bus, called_after, seed) = (&bus, &called_after, mixed(seed.0.wrapping_add(racer)));
                 scope.spawn(move || {
                     let mut random = Random(seed);
                     let mut raced = 0;
