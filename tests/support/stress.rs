@@ -1,6 +1,7 @@
 //! What stress tests share: how long they last, and chance that follows from a seed.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::panic, reason = "in a test a panic is the report")]
 
 use std::env;
 use std::thread;
