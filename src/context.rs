@@ -83,10 +83,10 @@ pub(crate) fn is_inside(key: u64) -> bool {
 }
 
 /// Runs code of bus `key` (a destructor, say) that belongs to no event: waiting for the bus in it would be
-/// waiting for itself.
+/// waiting for itself. What it publishes is nested, as from a handler.
 pub(crate) fn within_bus<R>(key: u64, f: impl FnOnce() -> R) -> R {
     let depth = with_current(|frame| frame.map_or(0, |frame| frame.depth));
-    Frame::new(Some(key), depth, None, None).enter(f)
+    Frame::new(Some(key), depth + 1, None, None).enter(f)
 }
 
 /// The correlation id in force: what `publish` gives to an event that has none.

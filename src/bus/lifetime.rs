@@ -9,6 +9,7 @@ use crate::dispatch::later::Work;
 use crate::dispatch::retry::Late;
 use crate::event::Event;
 use crate::quiet::log;
+use crate::sync::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,7 +118,7 @@ impl Bus {
             ShutdownReport { pending: engine.pending(), undelivered: Vec::new(), unpublished: Vec::new() };
         self.give_up(&mut report);
         report.undelivered.sort_by_key(|left| left.sequence);
-        self.stop_workers(report.is_complete());
+        self.stop_workers(report.is_complete(), deadline);
         #[cfg(feature = "async")]
         self.tasks.end();
         report
@@ -188,15 +189,16 @@ impl Bus {
         engine.after_pin();
     }
 
-    /// Sends the workers home, and waits for them if they have nothing to do.
+    /// Sends the workers home, and waits for them if they have nothing to do: until the deadline, for one may be telling of
+    /// a letter.
     #[cfg_attr(not(feature = "queued"), allow(clippy::unused_self, unused_variables, reason = "no workers"))]
-    fn stop_workers(&self, are_idle: bool) {
+    fn stop_workers(&self, are_idle: bool, deadline: Deadline) {
         #[cfg(feature = "queued")]
         if let Some(queue) = &self.engine.queue {
             queue.stop();
             let workers = self.workers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
             if let Some(workers) = workers.filter(|_| are_idle) {
-                workers.join();
+                workers.join(deadline);
             }
         }
     }
@@ -210,35 +212,41 @@ pub(super) struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         let engine = &self.bus.engine;
-        let is_over = !engine.table().is_open;
-        if is_over && engine.later.is_stopped() {
+        // Handlers that ask for their bus while it ends make handles of their own.
+        if self.bus.is_ending.swap(true, Ordering::AcqRel) {
             return;
         }
         let is_inside = context::is_inside(engine.key);
         let is_driven = engine.is_manual() && is_inside;
-        if is_driven || !(engine.is_manual() || engine.has_threads() || self.bus.has_mailboxes()) {
-            // The driver goes on with what is left. Or the bus is inline and nothing was ever put off: those who publish
-            // have a handle, so nobody does.
+        let has_helpers = engine.is_manual() || engine.has_threads() || self.bus.has_mailboxes();
+        if is_driven || !(has_helpers || engine.pending() != 0) {
+            // The driver goes on with what is left. Or the bus is inline and nothing was ever put off.
             self.bus.close();
             return;
         }
-        let bus = Arc::clone(&self.bus);
-        // The bus's own thread drains where the caller must not wait.
-        if is_inside || (engine.pending() != 0 && is_async_context() && !engine.is_manual()) {
-            let drained = Arc::clone(&bus);
+        // The bus's own thread drains where the caller must not wait, be it only for workers that have nothing to do.
+        if !engine.is_manual() && (is_inside || is_async_context()) {
+            let drained = Arc::clone(&self.bus);
             let thread = std::thread::Builder::new().name("events-drain".to_owned());
             if thread.spawn(move || end(&drained)).is_ok() {
                 return;
             }
         }
-        end(&bus);
+        end(&self.bus);
     }
 }
 
 fn end(bus: &Bus) {
-    let report = bus.shut_down(DRAIN_ON_DROP);
+    let is_shut_down = !bus.engine.table().is_open && bus.engine.later.is_stopped();
+    if !is_shut_down {
+        drain(bus);
+    }
     // A delivery that somebody keeps keeps the bus, but not the handlers.
     bus.registry.unsubscribe_all(&bus.engine);
+}
+
+fn drain(bus: &Bus) {
+    let report = bus.shut_down(DRAIN_ON_DROP);
     if !report.is_complete() {
         let (pending, given_up) = (report.pending, report.undelivered.len());
         log(|| tracing::warn!(pending, given_up, "a bus was dropped before all its events were handled"));

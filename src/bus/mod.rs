@@ -70,6 +70,7 @@ use crate::dispatch::owned::OwnedDelivery;
 use crate::dispatch::{queue::Queue, workers::Workers};
 #[cfg(feature = "schema")]
 use crate::schema::EventSchema;
+use crate::sync::AtomicBool;
 use dead_letters::Letters;
 use lifetime::Handle;
 use registry::Registry;
@@ -83,7 +84,8 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 /// An event bus: a handle, cheap to clone and to share between threads.
 ///
 /// Handlers run on the publisher's thread, in priority order; of a queued bus (`EventBusBuilder::queued`), on its workers'.
-/// When the last handle is dropped, a queued bus drains for up to 5 s, and the handlers are dropped. A handler that captures a handle keeps its own bus alive for ever: let it capture a
+/// When the last handle is dropped, a bus that is queued or has something in its mailboxes drains for up to 5 s, and the
+/// handlers are dropped. A handler that captures a handle keeps its own bus alive for ever: let it capture a
 /// [`WeakEventBus`], or ask its delivery for [`bus`](Delivery::bus).
 ///
 /// ```
@@ -118,6 +120,8 @@ pub(crate) struct Bus {
     epoch: Mutex<Epoch>,
     /// What all handles share, while there are any.
     handle: OnceLock<Weak<Handle>>,
+    /// The last of them is gone, and somebody sees to what is left.
+    is_ending: AtomicBool,
     #[cfg(feature = "queued")]
     workers: Mutex<Option<Workers>>,
     #[cfg(feature = "async")]
@@ -147,6 +151,7 @@ impl Bus {
             letters: Letters::default(),
             epoch: Mutex::default(),
             handle: OnceLock::new(),
+            is_ending: AtomicBool::new(false),
             #[cfg(feature = "queued")]
             workers: Mutex::default(),
             #[cfg(feature = "async")]

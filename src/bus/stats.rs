@@ -285,6 +285,7 @@ impl EventBus {
             deliveries_dropped: engine.dropped_deliveries.counts(),
             ..Totals::default()
         };
+        totals.deliveries.succeeded = engine.succeeded_after.load(Ordering::Relaxed);
         for shard in engine.shards().iter() {
             // Ends before beginnings: what is read in between can only look pending, not lost.
             totals.completed += shard.completed.get();

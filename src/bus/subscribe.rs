@@ -223,6 +223,10 @@ impl<'a> SubscriptionBuilder<'a> {
         let MailboxWishes { room, overflow, concurrency } = &self.mailbox;
         let room = in_range("mailbox", room.unwrap_or(1_024), MAILBOX_ROOM_MAX)?;
         let concurrency = in_range("concurrency", concurrency.unwrap_or(1), CONCURRENCY_MAX)?;
+        if !self.bus.engine.table().is_open {
+            // Before a runtime is started for it, which is gone already.
+            return Err(SubscriptionErrorKind::Closed.into());
+        }
         let spawn = self.bus.tasks.spawn();
         let spawn = spawn.map_err(|reason| SubscriptionErrorKind::NoRuntime { reason })?;
         let mailbox = Mailbox::new(room, overflow.unwrap_or_default(), concurrency, spawn);

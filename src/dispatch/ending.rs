@@ -107,18 +107,27 @@ impl Turn<'_> {
         let handler = self.engine.slots.get(&late.subscriber.entry, self.pin);
         self.engine.note_time(&late.subscriber, self.event, timing.took);
         match result {
-            Ok(()) => drop(self.succeed(*late, timing)),
+            Ok(()) if handler.is_some() => drop(self.succeed(*late, timing)),
+            // Its slot may be another's by now.
+            Ok(()) => {
+                count(&self.engine.succeeded_after);
+                self.note_success(*late, timing);
+            }
             Err(failure) => drop(self.failed(handler, late, failure, timing)),
         }
     }
 
-    /// A late delivery succeeded.
-    pub(super) fn succeed(&self, mut late: Late, timing: Timing) -> Ending {
+    /// A late delivery succeeded, whose handler this pin has found in its slot.
+    pub(super) fn succeed(&self, late: Late, timing: Timing) -> Ending {
         self.turns[late.subscriber.entry.slot as usize].succeeded.add(1);
+        self.note_success(late, timing);
+        Ending::Succeeded
+    }
+
+    fn note_success(&self, mut late: Late, timing: Timing) {
         late.attempts += 1;
         late.timing = timing;
         self.engine.end(late, DeliveryEnding::Succeeded);
-        Ending::Succeeded
     }
 
     /// No attempt is left.

@@ -72,6 +72,8 @@ pub(crate) struct Engine {
     pub(super) letter_listener: Option<LetterListener>,
     pub(super) chores: Chores,
     pub(crate) dead_lettered: AtomicU64,
+    /// Deliveries that succeeded when their subscription was gone.
+    pub(crate) succeeded_after: AtomicU64,
     pub(crate) cancelled: AtomicU64,
     /// Events copied because somebody else held them when their correlation had to be filled in.
     pub(crate) copied: AtomicU64,
@@ -125,6 +127,7 @@ impl Engine {
             letter_listener: settings.letter_listener,
             chores: Chores::new(),
             dead_lettered: AtomicU64::new(0),
+            succeeded_after: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             copied: AtomicU64::new(0),
             completed_late: AtomicU64::new(0),

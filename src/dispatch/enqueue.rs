@@ -19,6 +19,7 @@ use crate::context;
 use crate::event::{Event, EventPublishError, EventType, PublishErrorKind};
 use crate::lanes::Place;
 use crate::quiet::drop_quietly;
+use crate::sync::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ impl Engine {
     /// Publishes one event to the workers, or finds that there is no room now.
     pub(super) fn enqueue_at_once(&self, queue: &Queue, event: Arc<Event>) -> Result<u64, Refused> {
         let (event, _) = self.stamped(event).map_err(Refused::For)?;
-        let place = queue.place_of(&event);
+        let place = queue.place_of(self.key, &event);
         self.offer(queue, event, place, None).map_err(|denied| match denied {
             Denied::For(error) => Refused::For(error),
             Denied::Full(_) => Refused::Full(queue.limit().unwrap_or_default()),
@@ -76,7 +77,7 @@ impl Engine {
     /// Publishes one event to the workers; waits for room as the bus's policy says.
     pub(super) fn enqueue(&self, queue: &Queue, event: Arc<Event>) -> Result<u64, EventPublishError> {
         let (event, _) = self.stamped(event)?;
-        let place = queue.place_of(&event);
+        let place = queue.place_of(self.key, &event);
         match self.offer(queue, event, place, None) {
             Ok(sequence) => Ok(sequence),
             Err(Denied::For(error)) => Err(error),
@@ -115,7 +116,7 @@ impl Engine {
         tail: Option<&Arc<Tail>>,
     ) -> Result<u64, EventPublishError> {
         let (mut event, _) = self.stamped(event)?;
-        let place = queue.place_of(&event);
+        let place = queue.place_of(self.key, &event);
         event = match self.offer(queue, event, place, tail) {
             Ok(sequence) => return Ok(sequence),
             Err(Denied::For(error)) => return Err(error),
@@ -132,7 +133,12 @@ impl Engine {
             };
             alarm.or(waiter.freed()).await;
         }
-        Err(self.refuse_full(queue, limit, event))
+        // A bus that is shut down ends all waits, and says so here.
+        match self.offer(queue, event, place, tail) {
+            Ok(sequence) => Ok(sequence),
+            Err(Denied::For(error)) => Err(error),
+            Err(Denied::Full(event)) => Err(self.refuse_full(queue, limit, event)),
+        }
     }
 
     /// One try to put an event in its lane.
@@ -151,6 +157,11 @@ impl Engine {
         let Accepted { passed, wakes, dropped } = tried?;
         if wakes {
             queue.sleepers.wake_one();
+        }
+        // Ordering: SeqCst, and filling a place is: of "fill, then look whether workers go home" here and "send them home,
+        // then look for work" in `Engine::work`, one sees the other.
+        if queue.is_stopping.load(Ordering::SeqCst) {
+            self.discard_left(queue);
         }
         if let Some(dropped) = dropped {
             let is_oldest = queue.settings.overflow == Overflow::DropOldest;
@@ -220,6 +231,14 @@ impl Engine {
         let queued_for = self.latencies.as_ref().map(|_| Stopwatch::start());
         let wakes = reserved.fill(Job { event, sequence, route, tail: tail.cloned(), queued_for });
         Ok(Accepted { passed: Passed { sequence, event: None, evicted }, wakes, dropped })
+    }
+
+    /// Takes out what came into the lanes while the bus was shut down, which nobody may be left to handle.
+    #[cold]
+    fn discard_left(&self, queue: &Queue) {
+        for job in queue.lanes.drain() {
+            self.discard(job.into_dropped(), DropCause::ShutDown);
+        }
     }
 
     /// Counts an event that was accepted and will not be handled, and keeps it as a letter if that was asked for.

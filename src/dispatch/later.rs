@@ -12,7 +12,7 @@ use super::time_limit::Overdue;
 use crate::clock::Clock;
 #[cfg(feature = "queued")]
 use crate::clock::Moment;
-use crate::quiet::log;
+use crate::quiet::{drop_quietly, log};
 use crate::sync::{AtomicBool, AtomicUsize, Listener as _, Ordering, Signal};
 use crate::timers::{Ticket, Timers};
 use crossbeam_queue::SegQueue;
@@ -201,10 +201,26 @@ impl Engine {
         match due {
             Due::Work(work) => {
                 self.later.due.push(work);
+                // Whoever stopped the timers meanwhile has not seen it, and those who would do it may have gone.
+                if self.later.is_stopped() {
+                    self.give_up_due();
+                }
                 self.offer_work();
             }
             Due::Bell(bell) => bell.ring(),
             Due::Overdue(overdue) => overdue.report(),
+        }
+    }
+
+    /// What fell due while the timers were being stopped has the fate of what waited.
+    #[cold]
+    fn give_up_due(&self) {
+        while let Some(work) = self.later.next_work() {
+            self.later.settle(&work);
+            match work {
+                Work::Retry(late) => drop(self.cancel(late)),
+                Work::Publish(delayed) => drop_quietly(delayed),
+            }
         }
     }
 

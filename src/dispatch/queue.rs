@@ -9,6 +9,7 @@ use super::routes::SharedRoute;
 use super::slots::Entry;
 use super::table::Route;
 use crate::clock::Stopwatch;
+use crate::context::within_bus;
 use crate::event::{Event, EventPriority, EventQueueError, PublishErrorKind};
 use crate::lanes::{Lanes, Place, Reserved, Sleepers};
 use crate::quiet::log;
@@ -110,11 +111,13 @@ impl Queue {
         }
     }
 
-    pub(super) fn place_of(&self, event: &Event) -> Place {
+    /// Where an event of bus `bus` waits.
+    pub(super) fn place_of(&self, bus: u64, event: &Event) -> Place {
         let key = match &self.settings.order {
             OrderKey::Source => self.hasher.hash_one(event.source().as_str()),
             OrderKey::Function(key) => {
-                catch_unwind(AssertUnwindSafe(|| key(event))).unwrap_or_else(|panic| {
+                let asked = AssertUnwindSafe(|| within_bus(bus, || key(event)));
+                catch_unwind(asked).unwrap_or_else(|panic| {
                     std::mem::forget(panic);
                     log(|| tracing::error!("the function of the order key panicked: key 0"));
                     0

@@ -56,12 +56,13 @@ impl Workers {
         Ok(Workers { pool, threads })
     }
 
-    /// Waits for the threads, whose queue was stopped. Called by one of them, it leaves them to themselves.
-    pub(crate) fn join(self) {
+    /// Waits until `deadline` for the threads, whose queue was stopped. Called by one of them, it leaves them to themselves.
+    pub(crate) fn join(self, deadline: Deadline) {
         let Workers { pool, threads } = self;
         drop(pool);
         let me = thread::current().id();
-        if threads.iter().all(|thread| thread.thread().id() != me) {
+        let is_other = threads.iter().all(|thread| thread.thread().id() != me);
+        if is_other && deadline.wait_until(|| threads.iter().all(JoinHandle::is_finished)) {
             for thread in threads {
                 // A worker's panic was said by the panic hook, and a drain loop has none of its own.
                 let _ = thread.join();
@@ -74,6 +75,8 @@ impl Engine {
     /// Works until the queue is stopped and empty.
     fn work(&self, queue: &Queue, worker: usize) {
         loop {
+            // Before the last look, so that what came in before workers were sent home is found: see `Engine::offer`.
+            let is_stopping = queue.is_stopping.load(Ordering::SeqCst);
             let had_work = self.do_next_due();
             if let Some(mut lane) = queue.lanes.hold() {
                 for job in lane.by_ref() {
@@ -82,7 +85,7 @@ impl Engine {
                 lane.leave();
             } else if !had_work {
                 self.tell_flushers();
-                if queue.is_stopping.load(Ordering::SeqCst) {
+                if is_stopping {
                     return;
                 }
                 self.wait_for_work(queue, worker);
