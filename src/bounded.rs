@@ -92,6 +92,12 @@ impl<T> Bounded<T> {
         Waiter { queue: self, freed: self.freed.listen() }
     }
 
+    /// Whether somebody waits for a place.
+    #[cfg(all(feature = "async", feature = "queued"))]
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) != 0
+    }
+
     /// Ends all waits: there is something else to find out.
     pub(crate) fn end_waits(&self) {
         self.freed.notify(usize::MAX);

@@ -15,6 +15,12 @@ pub const LANES_MAX: usize = 1 << 16;
 /// How many events each band of a lane may hold.
 pub const LANE_ROOM_MAX: usize = 1 << 20;
 
+/// How many events all lanes of a bus together may hold.
+pub const QUEUE_ROOM_MAX: usize = 1 << 24;
+
+/// How many bands a lane has.
+const BANDS: usize = 4;
+
 const LANES_PER_WORKER: usize = 4;
 
 const WORKERS: &str = "CODOMYRMEX_EVENT_WORKERS";
@@ -130,11 +136,19 @@ impl Asked {
         };
         let workers = checked("max_workers", self.workers, default.workers, 1, WORKERS_MAX)?;
         let lanes = LANES_PER_WORKER * workers;
+        let lanes = checked("lanes", self.lanes, lanes, 1, LANES_MAX)?;
+        let lane_room = checked("lane_room", self.lane_room, default.lane_room, 1, LANE_ROOM_MAX)?;
+        if lanes * BANDS * lane_room > QUEUE_ROOM_MAX {
+            let reason = format!(
+                "{lanes} lanes of {BANDS} bands with so much room each: over {QUEUE_ROOM_MAX} in all"
+            );
+            return Err(ConfigError::new("lane_room", lane_room, reason));
+        }
         Ok(Settings {
             workers,
             queued: self.queued.unwrap_or(default.queued),
-            lanes: checked("lanes", self.lanes, lanes, 1, LANES_MAX)?,
-            lane_room: checked("lane_room", self.lane_room, default.lane_room, 1, LANE_ROOM_MAX)?,
+            lanes,
+            lane_room,
             history: checked("history", self.history, default.history, 0, HISTORY_MAX)?,
             dead_letters: checked(
                 "dead_letters",

@@ -9,6 +9,8 @@
 #![allow(unsafe_code)] // One thread-local pointer to frames on the stack, one pinned field; every block carries its proof.
 
 use crate::ids::{CorrelationId, EventId};
+#[cfg(all(feature = "async", feature = "queued"))]
+use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -24,6 +26,9 @@ pub(crate) struct Frame<'a> {
     pub(crate) depth: usize,
     pub(crate) correlation_id: Option<&'a CorrelationId>,
     pub(crate) causation_id: Option<&'a EventId>,
+    /// Of an asynchronous handler, what `bus` knows it by.
+    #[cfg(all(feature = "async", feature = "queued"))]
+    host: Option<&'a dyn Any>,
     outer: *const Frame<'static>,
 }
 
@@ -46,7 +51,21 @@ impl<'a> Frame<'a> {
         correlation_id: Option<&'a CorrelationId>,
         causation_id: Option<&'a EventId>,
     ) -> Self {
-        Frame { bus, depth, correlation_id, causation_id, outer: ptr::null() }
+        Frame {
+            bus,
+            depth,
+            correlation_id,
+            causation_id,
+            #[cfg(all(feature = "async", feature = "queued"))]
+            host: None,
+            outer: ptr::null(),
+        }
+    }
+
+    /// The same, of an asynchronous handler.
+    #[cfg(all(feature = "async", feature = "queued"))]
+    pub(crate) fn hosted(self, host: &'a dyn Any) -> Self {
+        Frame { host: Some(host), ..self }
     }
 
     /// Runs `f` within this frame.
@@ -67,19 +86,44 @@ pub(crate) fn with_current<R>(f: impl FnOnce(Option<&Frame<'_>>) -> R) -> R {
     f(unsafe { CURRENT.get().as_ref() })
 }
 
-/// Whether code that bus `key` runs (a handler, a filter, a destructor) is on this thread's stack.
-pub(crate) fn is_inside(key: u64) -> bool {
+/// Shows `f` the frames of bus `key` on this thread's stack, the innermost first, until it answers.
+fn find<R>(key: u64, mut f: impl FnMut(&Frame<'_>) -> Option<R>) -> Option<R> {
     with_current(|innermost| {
         let mut frame = innermost;
         while let Some(here) = frame {
-            if here.bus == Some(key) {
-                return true;
+            if here.bus == Some(key)
+                && let Some(answer) = f(here)
+            {
+                return Some(answer);
             }
             // SAFETY: an outer frame is held by an `enter` further down the same stack, which returns later.
             frame = unsafe { here.outer.as_ref() };
         }
-        false
+        None
     })
+}
+
+/// Whether code that bus `key` runs (a handler, a filter, a destructor) is on this thread's stack.
+pub(crate) fn is_inside(key: u64) -> bool {
+    find(key, |_| Some(())).is_some()
+}
+
+/// Whether one piece of code that bus `key` runs is within another.
+#[cfg(feature = "async")]
+pub(crate) fn is_nested(key: u64) -> bool {
+    let mut pieces = 0;
+    find(key, |_| {
+        pieces += 1;
+        (pieces > 1).then_some(())
+    })
+    .is_some()
+}
+
+/// Shows `f` what bus `key` knows its innermost piece of code by, if that is an asynchronous handler.
+#[cfg(all(feature = "async", feature = "queued"))]
+pub(crate) fn with_host<R>(key: u64, f: impl FnOnce(&dyn Any) -> R) -> Option<R> {
+    let mut f = Some(f);
+    find(key, |frame| Some(frame.host.and_then(|host| f.take().map(|f| f(host))))).flatten()
 }
 
 /// Runs code of bus `key` (a destructor, say) that belongs to no event: waiting for the bus in it would be
@@ -108,8 +152,8 @@ pub mod correlation {
     /// after a panic too. Scopes nest, and belong to one thread.
     pub fn scope<R>(id: &CorrelationId, f: impl FnOnce() -> R) -> R {
         with_current(|outer| {
-            let (bus, depth) = outer.map_or((None, 0), |outer| (outer.bus, outer.depth));
-            Frame::new(bus, depth, Some(id), outer.and_then(|outer| outer.causation_id)).enter(f)
+            let depth = outer.map_or(0, |outer| outer.depth);
+            Frame::new(None, depth, Some(id), outer.and_then(|outer| outer.causation_id)).enter(f)
         })
     }
 
@@ -128,7 +172,12 @@ pub mod correlation {
     /// assert_eq!(current, Some(id));
     /// ```
     pub fn scope_async<F: Future>(id: &CorrelationId, future: F) -> Scoped<F> {
-        Scoped { id: id.clone(), future: ManuallyDrop::new(future) }
+        Scoped { id: Some(id.clone()), future: ManuallyDrop::new(future) }
+    }
+
+    /// A future that has no part in the surroundings of whoever polls it: what it publishes is complete already.
+    pub(crate) fn unscoped<F: Future>(future: F) -> Scoped<F> {
+        Scoped { id: None, future: ManuallyDrop::new(future) }
     }
 
     /// The correlation id in force on this thread; inside a handler, that of the event.
@@ -148,7 +197,8 @@ pub mod correlation {
 /// A future that has a correlation id of its own. Made by [`correlation::scope_async`].
 #[must_use = "futures do nothing unless polled"]
 pub struct Scoped<F> {
-    id: CorrelationId,
+    /// None, and it has neither a correlation id nor a cause.
+    id: Option<CorrelationId>,
     /// Pinned with the whole; dropped by `drop` and nowhere else.
     future: ManuallyDrop<F>,
 }
@@ -162,7 +212,7 @@ impl<F: Future> Future for Scoped<F> {
         // SAFETY: `future` is pinned because the whole is: no method moves it, it is dropped in place, and
         // `Scoped` is `Unpin` only if it is, since `ManuallyDrop` passes that on.
         let future = unsafe { Pin::new_unchecked(&mut *this.future) };
-        correlation::scope(&this.id, || future.poll(cx))
+        within(this.id.as_ref(), || future.poll(cx))
     }
 }
 
@@ -170,7 +220,17 @@ impl<F> Drop for Scoped<F> {
     fn drop(&mut self) {
         let future = &mut self.future;
         // SAFETY: the field is dropped here only, once, in place, and not used afterwards.
-        correlation::scope(&self.id, || unsafe { ManuallyDrop::drop(future) });
+        within(self.id.as_ref(), || unsafe { ManuallyDrop::drop(future) });
+    }
+}
+
+fn within<R>(id: Option<&CorrelationId>, f: impl FnOnce() -> R) -> R {
+    match id {
+        Some(id) => correlation::scope(id, f),
+        None => {
+            let depth = with_current(|outer| outer.map_or(0, |outer| outer.depth));
+            Frame::new(None, depth, None, None).enter(f)
+        }
     }
 }
 

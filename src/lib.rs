@@ -40,7 +40,9 @@ mod mixin;
 
 pub use bus::*;
 pub use clock::{InvalidTimestamp, Timestamp};
-pub use config::{ConfigError, DEAD_LETTERS_MAX, HISTORY_MAX, LANE_ROOM_MAX, LANES_MAX, WORKERS_MAX};
+pub use config::{
+    ConfigError, DEAD_LETTERS_MAX, HISTORY_MAX, LANE_ROOM_MAX, LANES_MAX, QUEUE_ROOM_MAX, WORKERS_MAX,
+};
 pub use context::correlation;
 pub use dispatch::dead_letter::{DeadLetter, DeadLetterKind, EarlierFailure};
 pub use dispatch::drops::DropCounts;

@@ -26,13 +26,16 @@ pub(crate) struct Timers<T> {
 struct Pending<T> {
     items: BTreeMap<Ticket, T>,
     last_number: u64,
+    /// Until when the thread that waits sleeps; none if it is awake.
+    sleeps_until: Option<Moment>,
     is_stopped: bool,
 }
 
 impl<T> Timers<T> {
     /// At most `room` items wait at a time.
     pub(crate) fn new(clock: Clock, room: usize) -> Self {
-        let pending = Pending { items: BTreeMap::new(), last_number: 0, is_stopped: false };
+        let pending =
+            Pending { items: BTreeMap::new(), last_number: 0, sleeps_until: None, is_stopped: false };
         Timers { clock, room, pending: Mutex::new(pending), changed: Condvar::new() }
     }
 
@@ -49,10 +52,11 @@ impl<T> Timers<T> {
         }
         pending.last_number += 1;
         let ticket = Ticket { due, number: pending.last_number };
-        let is_first = pending.items.first_key_value().is_none_or(|(first, _)| ticket < *first);
+        // PERF: most limits are taken back in time, and the thread need not hear of them.
+        let is_earlier = pending.sleeps_until.is_some_and(|until| due < until);
         pending.items.insert(ticket, item);
         drop(pending);
-        if is_first {
+        if is_earlier {
             self.changed.notify_one();
         }
         Ok(ticket)
@@ -88,23 +92,40 @@ impl<T> Timers<T> {
         self.lock().items.len()
     }
 
-    /// Takes out the earliest item once its time has come, and waits until then; `None` when stopped.
-    pub(crate) fn wait_due(&self) -> Option<T> {
+    /// Takes out the earliest item once its time has come, and waits until then; `None` when stopped. `hand` is given the
+    /// item under the lock: whoever stops the timers finds it here or where `hand` put it.
+    pub(crate) fn wait_due<R>(&self, hand: impl Fn(T) -> R) -> Option<R> {
         let mut pending = self.lock();
         while !pending.is_stopped {
             let now = self.clock.now();
-            pending = match pending.items.first_key_value() {
-                Some((first, _)) if first.due <= now => {
-                    return pending.items.pop_first().map(|(_, item)| item);
-                }
-                Some((first, _)) => {
-                    let wait = first.due.since(now);
-                    self.changed.wait_timeout(pending, wait).unwrap_or_else(PoisonError::into_inner).0
+            let first = pending.items.first_key_value().map(|(first, _)| first.due);
+            if first.is_some_and(|due| due <= now) {
+                return pending.items.pop_first().map(|(_, item)| hand(item));
+            }
+            let until = first.unwrap_or(Moment::NEVER);
+            pending.sleeps_until = Some(until);
+            pending = match first {
+                Some(due) => {
+                    self.changed
+                        .wait_timeout(pending, due.since(now))
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
                 }
                 None => self.changed.wait(pending).unwrap_or_else(PoisonError::into_inner),
             };
+            pending.sleeps_until = None;
         }
         None
+    }
+
+    /// Takes out all items that `pick` says yes to, in due order.
+    pub(crate) fn take_where(&self, pick: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut pending = self.lock();
+        let (taken, left) = std::mem::take(&mut pending.items).into_iter().partition(|(_, item)| pick(item));
+        pending.items = left;
+        drop(pending);
+        let taken: BTreeMap<Ticket, T> = taken;
+        taken.into_values().collect()
     }
 
     /// Refuses everything from now on, ends [`wait_due`](Self::wait_due), and hands out what was pending, in due order.
@@ -136,7 +157,7 @@ mod tests {
             timers.add(SECOND * wait, name).unwrap();
         }
         clock.advance_to(clock.now().after(SECOND * 3));
-        let came: Vec<&str> = (0..4).map(|_| timers.wait_due().unwrap()).collect();
+        let came: Vec<&str> = (0..4).map(|_| timers.wait_due(|item| item).unwrap()).collect();
         assert_eq!(came, ["a", "a2", "b", "c"]);
     }
 
@@ -151,7 +172,7 @@ mod tests {
         timers.add(SECOND * 300, 3).unwrap();
         assert_eq!(timers.stop(), [2, 3]);
         assert_eq!(timers.add(SECOND, 4), Err(4));
-        assert_eq!(timers.wait_due(), None);
+        assert_eq!(timers.wait_due(|item| item), None);
         assert_eq!(timers.len(), 0);
     }
 
@@ -159,7 +180,7 @@ mod tests {
     fn an_earlier_item_added_later_comes_first_and_stopping_ends_the_wait() {
         let timers = Arc::new(Timers::new(Clock::real(), 10));
         let waiting = Arc::clone(&timers);
-        let thread = thread::spawn(move || (waiting.wait_due(), waiting.wait_due()));
+        let thread = thread::spawn(move || (waiting.wait_due(|item| item), waiting.wait_due(|item| item)));
         timers.add(SECOND * 1_000, "late").unwrap();
         timers.add(Duration::from_millis(1), "early").unwrap();
         while timers.len() > 1 {
@@ -176,7 +197,7 @@ mod tests {
         let came = Arc::new(AtomicU64::new(0));
         let (taking, count) = (Arc::clone(&timers), Arc::clone(&came));
         let thread = thread::spawn(move || {
-            while taking.wait_due().is_some() {
+            while taking.wait_due(|item| item).is_some() {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         });

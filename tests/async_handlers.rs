@@ -275,6 +275,7 @@ fn a_handler_over_its_time_limit_is_cancelled_and_becomes_a_letter_of_that_kind(
     publish(&bus, "a.b");
     let stats = quiet(&bus);
     assert_eq!((stats.deliveries.dead_lettered, stats.subscribers["slow"].failed_attempts), (1, 1));
+    assert_eq!(stats.subscribers["slow"].overran, 1);
     let letter = &bus.dead_letter_queue().letters()[0];
     assert_eq!((letter.kind(), letter.kind().as_str()), (DeadLetterKind::TimeLimit, "time_limit"));
     assert_eq!(letter.error_chain(), ["slow took longer than 20ms at a.b"]);
@@ -517,5 +518,82 @@ fn dropping_the_last_handle_gives_up_what_does_not_end_within_the_limit() {
         while !is_dropped(&seen) {
             std::thread::yield_now();
         }
+    });
+}
+
+#[test]
+fn a_handler_of_another_bus_is_no_reason_not_to_wait_for_a_mailbox() {
+    let (outer, inner) = (EventBus::new(), EventBus::new());
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&heard);
+    let naps = move |_: OwnedDelivery| {
+        let counted = Arc::clone(&counted);
+        async move {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            counted.fetch_add(1, SeqCst);
+        }
+    };
+    inner.subscribe("*").mailbox(1).overflow(Overflow::Block(WATCHDOG)).async_handler(naps).unwrap();
+    let passes_on = inner.clone();
+    outer.subscribe("*").handler(move |_| passes_on.publish(event("passed.on"))).unwrap();
+    for _ in 0..10 {
+        publish(&outer, "a.b");
+    }
+    assert_eq!((quiet(&inner).deliveries.dropped, heard.load(SeqCst)), (0, 10));
+}
+
+/// A handler awaits room in the lane that a worker keeps full while it waits for a place in the handler's own mailbox.
+#[cfg(feature = "queued")]
+#[test]
+fn a_handler_never_waits_for_a_lane_that_waits_for_its_own_mailbox() {
+    watched("a handler that fills its own lane", || {
+        let builder = EventBus::builder().queued().max_workers(1).lanes(1).lane_room(1);
+        let bus = builder.overflow(Overflow::Block(Duration::MAX)).build().unwrap();
+        let refused = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&refused);
+        let passes_on = move |delivery: OwnedDelivery| {
+            let counted = Arc::clone(&counted);
+            async move {
+                if number(&delivery) > 0 {
+                    for _ in 0..2 {
+                        let again = numbered(number(&delivery) - 1);
+                        counted.fetch_add(
+                            usize::from(delivery.bus().publish_async(again).await.is_err()),
+                            SeqCst,
+                        );
+                    }
+                }
+            }
+        };
+        bus.subscribe("*")
+            .mailbox(1)
+            .overflow(Overflow::Block(Duration::MAX))
+            .async_handler(passes_on)
+            .unwrap();
+        for _ in 0..6 {
+            bus.publish(numbered(3)).unwrap();
+        }
+        let stats = quiet(&bus);
+        assert_eq!((stats.dropped, stats.deliveries.dropped), (0, 0));
+        assert_eq!(
+            (stats.deliveries.succeeded, stats.refused),
+            (stats.accepted, refused.load(SeqCst) as u64)
+        );
+    });
+}
+
+#[test]
+fn a_bus_can_be_shut_down_on_the_only_thread_that_its_handlers_have() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let bus = EventBus::builder().runtime(tokio::runtime::Handle::current()).build().unwrap();
+        let naps = |_: OwnedDelivery| async { tokio::time::sleep(Duration::from_millis(1)).await };
+        bus.subscribe("*").async_handler(naps).unwrap();
+        for _ in 0..5 {
+            publish(&bus, "a.b");
+        }
+        let report = bus.shutdown_async(WATCHDOG).await;
+        assert!(report.is_complete() && report.undelivered().is_empty(), "{report:?}");
+        assert_eq!(bus.get_stats().deliveries.succeeded, 5);
     });
 }

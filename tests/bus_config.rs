@@ -205,3 +205,11 @@ fn a_setting_out_of_range_is_named_by_its_method() {
     }
     assert!(builder().max_workers(WORKERS_MAX).history(0).dead_letters(0).build().is_ok());
 }
+
+#[cfg(feature = "queued")]
+#[test]
+fn lanes_and_their_room_are_bounded_together() {
+    let error = EventBus::builder().queued().lanes(65_536).lane_room(1 << 20).build().unwrap_err();
+    assert_eq!((error.setting(), error.value()), ("lane_room", "1048576"));
+    assert!(error.reason().contains("65536 lanes") && error.reason().contains("16777216"), "{error}");
+}

@@ -89,6 +89,31 @@ fn a_stalled_handler_holds_up_no_timer() {
     bus.flush(WATCHDOG).unwrap();
 }
 
+/// Those whose time comes while the bus is being shut down are published, or reported.
+#[test]
+fn a_shutdown_loses_no_delayed_event_whose_time_comes_meanwhile() {
+    for round in 0..60 {
+        let builder = EventBus::builder().dead_letters(1_000);
+        let bus =
+            if round % 2 == 0 { builder.inline() } else { builder.queued().max_workers(2) }.build().unwrap();
+        bus.subscribe("*").handler(|_| ()).unwrap();
+        const EVENTS: u64 = 200;
+        for n in 0..EVENTS {
+            bus.publish_later(event("e"), Duration::from_micros(n * 20)).unwrap();
+        }
+        thread::sleep(Duration::from_micros(round * 70));
+        let report = bus.shutdown(WATCHDOG);
+        let stats = bus.get_stats();
+        let told = stats.accepted + report.unpublished().len() as u64 + stats.dead_letter_count as u64;
+        assert_eq!(told, EVENTS, "round {round}: {report:?} {stats:?}");
+        assert_eq!(
+            (stats.waiting_events, stats.pending, report.is_complete()),
+            (0, 0, true),
+            "round {round}"
+        );
+    }
+}
+
 /// A bus with one lane, whose only place is taken while one of its two workers is held up.
 fn full(overflow: Overflow) -> (EventBus, mpsc::Sender<()>) {
     let builder = EventBus::builder().queued().max_workers(2).lanes(1).lane_room(1).overflow(overflow);

@@ -114,6 +114,20 @@ fn time_moves_only_with_the_driver_and_timers_fire_in_due_order() {
 }
 
 #[test]
+fn what_is_due_at_once_needs_no_time() {
+    let (bus, driver) = manual();
+    let heard = recorder(&bus, "*");
+    let fails_once = |delivery: &Delivery<'_>| if delivery.attempt() == 1 { Err("no") } else { Ok(()) };
+    let at_once = Backoff::exponential(Duration::ZERO, Duration::ZERO);
+    bus.subscribe("fails").attempts(2).backoff(at_once).handler(fails_once).unwrap();
+    bus.publish_later(event("at once"), Duration::ZERO).unwrap();
+    publish(&bus, "fails");
+    driver.run_until_idle();
+    assert_eq!(taken(&heard), ["fails", "at once"]);
+    assert_eq!(lawful(&bus).deliveries.succeeded, 3);
+}
+
+#[test]
 fn what_falls_due_happens_at_its_time_and_may_make_more() {
     let (bus, driver) = manual();
     let heard = recorder(&bus, "*");

@@ -1,6 +1,6 @@
 //! Knowing when: waiting until nothing is pending.
 
-use super::EventBus;
+use super::{Bus, EventBus};
 use crate::clock::Deadline;
 use crate::context;
 use std::time::Duration;
@@ -51,18 +51,7 @@ impl EventBus {
         if engine.is_manual() {
             return self.flush(limit);
         }
-        if engine.pending() == 0 {
-            return Ok(());
-        }
-        let mut alarm = engine.alarm(limit);
-        while let Some(alarm) = alarm.as_mut().filter(|alarm| !alarm.is_past()) {
-            let mut flusher = engine.flusher();
-            if engine.pending() == 0 {
-                return Ok(());
-            }
-            alarm.or(&mut flusher.quiet).await;
-        }
-        Err(self.still_pending())
+        if self.bus.wait_until_quiet_async(limit, || true).await { Ok(()) } else { Err(self.still_pending()) }
     }
 
     /// Waits for `time` on the bus's clock: of a manual bus, until its driver has moved it. It needs no particular runtime.
@@ -75,5 +64,25 @@ impl EventBus {
 
     fn still_pending(&self) -> FlushError {
         FlushError::StillPending { pending: self.bus.engine.pending() }
+    }
+}
+
+impl Bus {
+    /// Waits until nothing is pending and `is_ready`; false if the time is up first.
+    pub(super) async fn wait_until_quiet_async(&self, limit: Duration, is_ready: impl Fn() -> bool) -> bool {
+        let engine = &self.engine;
+        let is_quiet = || is_ready() && engine.pending() == 0;
+        if is_quiet() {
+            return true;
+        }
+        let mut alarm = engine.alarm(limit);
+        while let Some(alarm) = alarm.as_mut().filter(|alarm| !alarm.is_past()) {
+            let mut flusher = engine.flusher();
+            if is_quiet() {
+                return true;
+            }
+            alarm.or(&mut flusher.quiet).await;
+        }
+        false
     }
 }

@@ -32,6 +32,7 @@ pub struct UndeliveredEvent {
     event: Arc<Event>,
     sequence: u64,
     subscriber_id: Option<String>,
+    is_running: bool,
 }
 
 impl UndeliveredEvent {
@@ -47,10 +48,22 @@ impl UndeliveredEvent {
         self.sequence
     }
 
-    /// Whose handler was running, or was to be handed it, or to be tried again; none if no handler had its turn.
+    /// Whether a synchronous handler has the event at this moment. Nobody can stop it, so it may end later.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.is_running
+    }
+
+    /// Whose asynchronous handler had it or was to have it, or whose handler was to be tried again; none of an event that
+    /// waited in its lane, or that is running.
     #[must_use]
     pub fn subscriber_id(&self) -> Option<&str> {
         self.subscriber_id.as_deref()
+    }
+
+    #[cfg(feature = "queued")]
+    fn unheard(event: Arc<Event>, sequence: u64, is_running: bool) -> Self {
+        UndeliveredEvent { event, sequence, subscriber_id: None, is_running }
     }
 
     fn of(late: &Late) -> Self {
@@ -58,6 +71,7 @@ impl UndeliveredEvent {
             event: Arc::clone(&late.event),
             sequence: late.sequence,
             subscriber_id: Some(late.subscriber.id().to_owned()),
+            is_running: false,
         }
     }
 }
@@ -71,13 +85,14 @@ impl ShutdownReport {
     }
 
     /// What was given up, by sequence number: events that no handler had heard, which count as dropped; and deliveries that
-    /// an asynchronous handler had or was to have, or that waited for another attempt, which count as cancelled.
+    /// an asynchronous handler had or was to have, or that waited for another attempt, which count as cancelled. Among them
+    /// is what workers are handling at this moment: it is not given up, since nobody can stop them.
     #[must_use]
     pub fn undelivered(&self) -> &[UndeliveredEvent] {
         &self.undelivered
     }
 
-    /// Delayed events whose time had not come. They were never offered, so no count includes them.
+    /// Delayed events whose time had not come when the bus was closed. They were never offered, so no count includes them.
     #[must_use]
     pub fn unpublished(&self) -> &[Arc<Event>] {
         &self.unpublished
@@ -94,8 +109,17 @@ impl EventBus {
     /// Refuses new events and subscriptions, and waits up to `limit` until all that was accepted has been handled,
     /// retries included. What is left then is given up, and reported event by event. Called from within a handler of
     /// this bus, it does not wait and gives nothing up: what is pending goes on, and is reported as a number.
+    ///
+    /// It blocks the thread: where asynchronous handlers need that thread, as on a runtime with only one, use
+    /// [`shutdown_async`](Self::shutdown_async).
     pub fn shutdown(&self, limit: Duration) -> ShutdownReport {
         self.bus.shut_down(limit)
+    }
+
+    /// [`shutdown`](Self::shutdown) for async code. It needs no particular runtime. Dropped before it is done, the bus is
+    /// closed, and nothing is given up.
+    pub async fn shutdown_async(&self, limit: Duration) -> ShutdownReport {
+        self.bus.shut_down_async(limit).await
     }
 }
 
@@ -104,21 +128,40 @@ impl Bus {
         let engine = &self.engine;
         let deadline = Deadline::after(limit);
         self.close();
+        let mut report =
+            ShutdownReport { pending: 0, undelivered: Vec::new(), unpublished: engine.later.take_events() };
         if context::is_inside(engine.key) {
-            return ShutdownReport {
-                pending: engine.pending(),
-                undelivered: Vec::new(),
-                unpublished: Vec::new(),
-            };
+            report.pending = engine.pending();
+            return report;
         }
         let in_progress = engine.publishes_in_progress();
         deadline.wait_until(|| in_progress.are_over());
         self.wait_until_quiet(limit, deadline);
-        let mut report =
-            ShutdownReport { pending: engine.pending(), undelivered: Vec::new(), unpublished: Vec::new() };
+        self.end(report, deadline)
+    }
+
+    /// [`shut_down`](Self::shut_down) without blocking the thread.
+    pub(super) async fn shut_down_async(&self, limit: Duration) -> ShutdownReport {
+        let engine = &self.engine;
+        if engine.is_manual() || context::is_inside(engine.key) {
+            return self.shut_down(limit);
+        }
+        self.close();
+        let report =
+            ShutdownReport { pending: 0, undelivered: Vec::new(), unpublished: engine.later.take_events() };
+        // Publishes that are in progress look pending, but for those that have not been counted yet.
+        let in_progress = engine.publishes_in_progress();
+        self.wait_until_quiet_async(limit, || in_progress.are_over()).await;
+        self.end(report, Deadline::after(Duration::ZERO))
+    }
+
+    /// Gives up what is left, and lets all threads go: waits for them until `deadline` if they have nothing to do.
+    fn end(&self, mut report: ShutdownReport, deadline: Deadline) -> ShutdownReport {
+        report.pending = self.engine.pending();
         self.give_up(&mut report);
         report.undelivered.sort_by_key(|left| left.sequence);
         self.stop_workers(report.is_complete(), deadline);
+        report.unpublished.extend(self.engine.later.unpublished());
         #[cfg(feature = "async")]
         self.tasks.end();
         report
@@ -169,16 +212,23 @@ impl Bus {
         for work in engine.later.stop() {
             match work {
                 Work::Retry(late) => left.push(late),
-                Work::Publish(delayed) => report.unpublished.push(Arc::clone(&delayed.event)),
+                Work::Publish(delayed) => report.unpublished.push((*delayed).into_event()),
             }
         }
         #[cfg(feature = "queued")]
         if let Some(queue) = &engine.queue {
             for job in queue.lanes.drain() {
                 let (event, sequence) = (Arc::clone(&job.event), job.sequence);
-                report.undelivered.push(UndeliveredEvent { event, sequence, subscriber_id: None });
+                report.undelivered.push(UndeliveredEvent::unheard(event, sequence, false));
                 engine.discard(job.into_dropped(), DropCause::ShutDown);
             }
+        }
+        #[cfg(feature = "queued")]
+        if let Some(queue) = engine.queue.as_ref().filter(|_| report.pending != 0) {
+            let running = queue.desks.look().into_iter();
+            report
+                .undelivered
+                .extend(running.map(|(event, sequence)| UndeliveredEvent::unheard(event, sequence, true)));
         }
         #[cfg(feature = "async")]
         left.extend(self.registry.mailboxes().iter().flat_map(|mailbox| mailbox.stop()));
@@ -228,15 +278,15 @@ impl Drop for Handle {
         if !engine.is_manual() && (is_inside || is_async_context()) {
             let drained = Arc::clone(&self.bus);
             let thread = std::thread::Builder::new().name("events-drain".to_owned());
-            if thread.spawn(move || end(&drained)).is_ok() {
+            if thread.spawn(move || end_for_good(&drained)).is_ok() {
                 return;
             }
         }
-        end(&self.bus);
+        end_for_good(&self.bus);
     }
 }
 
-fn end(bus: &Bus) {
+fn end_for_good(bus: &Bus) {
     let is_shut_down = !bus.engine.table().is_open && bus.engine.later.is_stopped();
     if !is_shut_down {
         drain(bus);

@@ -67,8 +67,8 @@ impl ManualBusBuilder {
 }
 
 impl Driver {
-    /// Runs one job: what was due, else the event whose turn it is, else one poll of an asynchronous handler. False if there
-    /// is nothing to run, or if a handler of the bus asks.
+    /// Runs one job: what was due, else the event whose turn it is, else one poll of an asynchronous handler; or lets the next
+    /// timer fire that is due now. False if there is nothing to run, or if a handler of the bus asks.
     pub fn step(&self) -> bool {
         self.bus.step()
     }
@@ -110,7 +110,8 @@ impl Bus {
         if context::is_inside(self.engine.key) {
             return false;
         }
-        self.engine.step() || self.poll_one()
+        // What falls due at this moment comes when everything before it is done.
+        self.engine.step() || self.poll_one() || self.engine.fire_next()
     }
 
     pub(super) fn run_until_idle(&self) -> usize {

@@ -11,10 +11,11 @@
 //! - `publish`: handing events in, validated or not; `schedule`: handing them in later;
 //! - `runtime`: where asynchronous handlers run; `manual`: a bus that a test drives;
 //! - `flush`: waiting until events are handled; `lifetime`: the end;
-//! - `history`, `dead_letters`, `stats`, `types`: what can be asked of it afterwards;
+//! - `history`, `dead_letters`, `counts` and `stats`, `types`: what can be asked of it afterwards;
 //! - `global`: one bus for the whole process.
 
 mod builder;
+mod counts;
 mod dead_letters;
 mod flush;
 mod global;
@@ -37,6 +38,7 @@ mod types;
 pub use builder::EventBusBuilder;
 #[cfg(feature = "schema")]
 pub use builder::Validation;
+pub use counts::{DeliveryStats, HistoryStats, Stats, SubscriberStats};
 pub use dead_letters::DeadLetterQueue;
 pub use flush::FlushError;
 pub use global::{
@@ -50,7 +52,7 @@ pub use manual::{Driver, ManualBusBuilder};
 pub use patterns::{IntoPattern, IntoPatterns};
 pub use publish::Published;
 pub use schedule::ScheduledEvent;
-pub use stats::{DeliveryStats, HistoryStats, Stats, SubscriberStats};
+
 #[cfg(feature = "async")]
 pub use subscribe::{CONCURRENCY_MAX, MAILBOX_ROOM_MAX};
 pub use subscribe::{PATTERNS_MAX, SubscriptionBuilder};

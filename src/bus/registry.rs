@@ -7,11 +7,12 @@
 use crate::dispatch::chores::LOOKS_PER_CHANGE;
 use crate::dispatch::engine::Engine;
 use crate::dispatch::handler::{Call, Filter, Handler, RetryIf};
+use crate::dispatch::latency::Histogram;
 #[cfg(feature = "async")]
 use crate::dispatch::mailbox::Mailbox;
 use crate::dispatch::retry::Backoff;
 use crate::dispatch::slots::Entry;
-use crate::dispatch::subscriber::{Subscriber, Wishes};
+use crate::dispatch::subscriber::{Extras, Subscriber, Wishes};
 use crate::matcher::Pattern;
 use dashmap::DashMap;
 use foldhash::HashMap;
@@ -109,23 +110,23 @@ impl Registry {
         });
         writer.last_key += 1;
         let entry = engine.slots.entry(slot, writer.last_key, priority);
-        let is_measured = engine.latencies.is_some();
-        let is_timed = time_limit.is_some() || is_measured || engine.slow_after.is_some();
+        let is_timed = time_limit.is_some() || engine.latencies.is_some() || engine.slow_after.is_some();
         let call = match call {
-            Call::Plain(call) if is_timed => Call::Timed(call),
+            Call::Plain(call) if is_timed || (once && attempts_max > 1) => Call::Attended(call),
             call => call,
         };
-        let wishes = Wishes {
-            id: id.clone(),
-            patterns,
-            attempts_max,
-            backoff,
-            time_limit,
-            once,
-            measures_latency: is_measured,
-            #[cfg(feature = "async")]
-            mailbox: writer.keep_mailbox(&call),
-        };
+        let is_plain = matches!(call, Call::Plain(_)) && attempts_max == 1;
+        let extras = (!is_plain).then(|| {
+            Box::new(Extras {
+                backoff,
+                time_limit,
+                handling: engine.latencies.is_some().then(Histogram::default),
+                #[cfg(feature = "async")]
+                mailbox: writer.keep_mailbox(&call),
+                ..Extras::default()
+            })
+        });
+        let wishes = Wishes { id: id.clone(), patterns, attempts_max, once, extras };
         let subscriber = Arc::new(Subscriber::new(wishes, entry, turns_of(engine, slot)));
         let handler = Handler {
             key: entry.key,
@@ -161,6 +162,7 @@ impl Registry {
             self.strike_spent(engine, &mut writer);
             self.strike(engine, &mut writer, &subscriber.entry)
         };
+        engine.cancel_retries(subscriber);
         engine.tidy(LOOKS_PER_CHANGE);
         was_subscribed
     }

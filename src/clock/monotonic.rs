@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 pub(crate) struct Moment(u64);
 
 impl Moment {
+    /// The end of time.
+    pub(crate) const NEVER: Moment = Moment(u64::MAX);
+
     /// This long after; at most the end of time, 584 years on.
     pub(crate) fn after(self, wait: Duration) -> Self {
         Moment(self.0.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)))

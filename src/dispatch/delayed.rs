@@ -20,7 +20,7 @@ const NEXT_LOOK_FOR_ROOM: Duration = Duration::from_millis(2);
 /// An event that is to be published later.
 #[derive(Debug)]
 pub(crate) struct Delayed {
-    pub(crate) event: Arc<Event>,
+    pub(super) event: Arc<Event>,
     /// Keeps the bus open until then.
     hold: Arc<dyn Any + Send + Sync>,
     /// Until when it may look for room, once its time has come.
@@ -36,6 +36,11 @@ impl Delayed {
             #[cfg(feature = "queued")]
             looks_until: None,
         })
+    }
+
+    /// It will not be published.
+    pub(crate) fn into_event(self) -> Arc<Event> {
+        self.event
     }
 }
 
@@ -67,6 +72,11 @@ impl Engine {
         allow(unused_mut, clippy::boxed_local, reason = "there is always room")
     )]
     pub(super) fn publish_delayed(&self, mut delayed: Box<Delayed>) {
+        if !self.table().is_open {
+            // Whoever shuts the bus down reports it.
+            let event = context::within_bus(self.key, || (*delayed).into_event());
+            return self.later.leave_unpublished(event);
+        }
         match self.publish_without_waiting(Arc::clone(&delayed.event)) {
             Ok(_) => {}
             #[cfg(feature = "queued")]

@@ -148,6 +148,7 @@ impl<'a> Turn<'a> {
             // Nobody needs to know more.
             Ok(()) if self.tail.get().is_none() => {
                 self.turns[handler.subscriber.entry.slot as usize].succeeded.add(1);
+                self.engine.spend_if_once(&handler.subscriber);
             }
             Ok(()) => drop(self.succeed(*self.late(handler), timing)),
             Err(failure) => drop(self.failed(Some(handler), self.late(handler), failure, timing)),
@@ -172,7 +173,7 @@ impl<'a> Turn<'a> {
 
     /// The same, with how long it took, and under the subscription's time limit.
     pub(super) fn timed_attempt(&self, handler: &Handler, attempt: u32) -> (Result<(), Failure>, Timing) {
-        let limit = handler.subscriber.time_limit;
+        let limit = handler.subscriber.time_limit();
         let watchdog =
             limit.and_then(|limit| Watchdog::start(self.engine, &handler.subscriber, self.event, limit));
         let stopwatch = Stopwatch::start();
@@ -203,6 +204,6 @@ impl<'a> Turn<'a> {
             return None;
         }
         let waits = self.engine.is_queued() || handler.is_async();
-        subscriber.backoff.or_else(|| waits.then(Backoff::default))
+        subscriber.backoff().or_else(|| waits.then(Backoff::default))
     }
 }

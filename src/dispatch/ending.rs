@@ -16,7 +16,7 @@ use super::watch::{DeliveryEnding, Noted};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::quiet::log;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,8 +59,18 @@ impl Turn<'_> {
                     true => backoff.most_after(late.attempts),
                     false => backoff.after(late.attempts),
                 };
+                let subscriber = Arc::clone(&late.subscriber);
                 return match self.engine.wait_and_retry(wait, late) {
-                    Ok(()) => Ending::Waiting,
+                    Ok(()) => {
+                        // Ordering: of "wait, then look at the slot" here and "empty the slot, then look for what waits" in
+                        // an unsubscription, whose fence is in `Grace::begin`, one sees the other.
+                        fence(Ordering::SeqCst);
+                        if self.engine.slots.get(&subscriber.entry, self.pin).is_none() {
+                            self.engine.cancel_retries(&subscriber);
+                        }
+                        Ending::Waiting
+                    }
+                    Err(refused) if self.engine.later.is_stopped() => self.engine.cancel(refused),
                     Err(mut refused) => {
                         refused.chain.push("no more retries can wait: given up".to_owned());
                         self.bury(refused)
@@ -199,7 +209,7 @@ impl Engine {
     /// Ends a delivery for which there was no room.
     #[cfg(feature = "async")]
     pub(super) fn drop_late(&self, late: Box<Late>, cause: DropCause) {
-        count(&late.subscriber.dropped);
+        late.subscriber.count(|extras| &extras.dropped);
         self.dropped_deliveries.count(cause);
         if late.letter.is_some() {
             self.add_letter(DeadLetter::not_redriven(&late, "no room in the mailbox"));
@@ -233,11 +243,11 @@ impl Engine {
         if let Some(latencies) = &self.latencies {
             latencies.handling.add(took);
         }
-        if let Some(handling) = &subscriber.handling {
+        if let Some(handling) = subscriber.handling() {
             handling.add(took);
         }
         if self.slow_after.is_some_and(|slow_after| took > slow_after) {
-            count(&subscriber.slow);
+            subscriber.count(|extras| &extras.slow);
             log(|| {
                 tracing::warn!(
                     subscriber_id = subscriber.id(),

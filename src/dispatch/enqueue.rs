@@ -9,6 +9,8 @@ use super::delayed::Refused;
 use super::drops::DropCause;
 use super::engine::Engine;
 use super::local::{Scratch, View};
+#[cfg(feature = "async")]
+use super::mailbox::{Mailbox, WaitingHost};
 use super::policy::Overflow;
 use super::publish::Passed;
 use super::queue::{Job, JobRoute, Queue};
@@ -122,8 +124,21 @@ impl Engine {
             Err(Denied::For(error)) => return Err(error),
             Err(Denied::Full(event)) => event,
         };
-        let limit = queue.limit().unwrap_or_default();
+        // Inside a handler the room might never come. Only an asynchronous one holds up nothing while it waits, unless a turn
+        // waits for its own mailbox.
+        #[cfg(feature = "async")]
+        let host = self.waiting_host();
+        #[cfg(feature = "async")]
+        let is_host = host.is_some();
+        #[cfg(not(feature = "async"))]
+        let is_host = false;
+        let may_wait = is_host || !context::is_inside(self.key);
+        let limit = queue.limit().filter(|_| may_wait).unwrap_or_default();
         let mut alarm = (!limit.is_zero()).then(|| self.alarm(limit)).flatten();
+        #[cfg_attr(not(feature = "async"), allow(unused_mut, reason = "it waits for as long as it may"))]
+        let mut waited = limit;
+        #[cfg(feature = "async")]
+        let stopwatch = Stopwatch::start();
         while let Some(alarm) = alarm.as_mut().filter(|alarm| !alarm.is_past()) {
             let mut waiter = queue.lanes.waiter(place);
             event = match self.offer(queue, event, place, tail) {
@@ -131,14 +146,27 @@ impl Engine {
                 Err(Denied::For(error)) => return Err(error),
                 Err(Denied::Full(event)) => event,
             };
+            #[cfg(feature = "async")]
+            if host.as_ref().is_some_and(WaitingHost::holds_up_a_turn) {
+                waited = stopwatch.elapsed();
+                break;
+            }
             alarm.or(waiter.freed()).await;
         }
         // A bus that is shut down ends all waits, and says so here.
         match self.offer(queue, event, place, tail) {
             Ok(sequence) => Ok(sequence),
             Err(Denied::For(error)) => Err(error),
-            Err(Denied::Full(event)) => Err(self.refuse_full(queue, limit, event)),
+            Err(Denied::Full(event)) => Err(self.refuse_full(queue, waited, event)),
         }
+    }
+
+    /// The asynchronous handler that is about to wait, if it is one.
+    #[cfg(feature = "async")]
+    fn waiting_host(&self) -> Option<WaitingHost> {
+        context::with_host(self.key, |host| host.downcast_ref::<Arc<Mailbox>>().map(Arc::clone))
+            .flatten()
+            .map(WaitingHost::new)
     }
 
     /// One try to put an event in its lane.

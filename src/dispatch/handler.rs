@@ -49,8 +49,8 @@ pub(crate) type Filter = Box<dyn Fn(&Event) -> bool + Send + Sync>;
 /// (`publish/10 handlers`).
 pub(crate) enum Call {
     Plain(SyncCall),
-    /// It is timed: it has a limit, or the bus measures.
-    Timed(SyncCall),
+    /// There is more: it is timed, or its claim may need several attempts.
+    Attended(SyncCall),
     #[cfg(feature = "async")]
     Async(AsyncCall),
 }
@@ -58,7 +58,7 @@ pub(crate) enum Call {
 impl Call {
     pub(crate) fn is_async(&self) -> bool {
         match self {
-            Call::Plain(_) | Call::Timed(_) => false,
+            Call::Plain(_) | Call::Attended(_) => false,
             #[cfg(feature = "async")]
             Call::Async(_) => true,
         }
@@ -81,7 +81,7 @@ impl Handler {
     #[inline]
     pub(crate) fn sync_call(&self) -> Option<&SyncCall> {
         match &self.call {
-            Call::Plain(call) | Call::Timed(call) => Some(call),
+            Call::Plain(call) | Call::Attended(call) => Some(call),
             #[cfg(feature = "async")]
             Call::Async(_) => None,
         }

@@ -1,8 +1,9 @@
 //! What happens later: further attempts, delayed events, the ends of time limits.
 //!
-//! One thread waits for the earliest of them, whatever their number. It runs no handler, so that a handler that never
-//! returns holds up neither a time limit nor anybody's retry: what is due goes to the workers; of an inline bus, to one more
-//! thread. Both threads are started by the first that needs them. A manual bus has none: its driver moves the clock.
+//! One thread waits for the earliest of them, whatever their number. It runs no handler, so that no handler holds up a time
+//! limit: what is due goes to the workers, or of an inline bus to one more thread, on which a handler that takes long does
+//! hold up the later ones. Both threads are started by the first that needs them. A manual bus has none: its driver moves
+//! the clock.
 
 use super::alarm::Bell;
 use super::delayed::Delayed;
@@ -12,7 +13,8 @@ use super::time_limit::Overdue;
 use crate::clock::Clock;
 #[cfg(feature = "queued")]
 use crate::clock::Moment;
-use crate::quiet::{drop_quietly, log};
+use crate::event::Event;
+use crate::quiet::log;
 use crate::sync::{AtomicBool, AtomicUsize, Listener as _, Ordering, Signal};
 use crate::timers::{Ticket, Timers};
 use crossbeam_queue::SegQueue;
@@ -49,6 +51,8 @@ pub(crate) struct Later {
     came: Signal,
     retries: AtomicUsize,
     delayed: AtomicUsize,
+    /// Events whose time came when the bus was closed.
+    unpublished: SegQueue<Arc<Event>>,
     has_timer_thread: AtomicBool,
     has_work_thread: AtomicBool,
 }
@@ -62,6 +66,7 @@ impl Later {
             came: Signal::new(),
             retries: AtomicUsize::new(0),
             delayed: AtomicUsize::new(0),
+            unpublished: SegQueue::new(),
             has_timer_thread: AtomicBool::new(false),
             has_work_thread: AtomicBool::new(false),
         }
@@ -120,6 +125,38 @@ impl Later {
         work
     }
 
+    /// Takes back all delayed events: the bus is closed.
+    pub(crate) fn take_events(&self) -> Vec<Arc<Event>> {
+        let mut taken: Vec<Work> = Vec::new();
+        for due in self.timers.take_where(|due| matches!(due, Due::Work(Work::Publish(_)))) {
+            if let Due::Work(work) = due {
+                taken.push(work);
+            }
+        }
+        for _ in 0..self.due.len() {
+            match self.due.pop() {
+                Some(retry @ Work::Retry(_)) => self.due.push(retry),
+                event => taken.extend(event),
+            }
+        }
+        taken.iter().for_each(|work| self.settle(work));
+        let events = taken.into_iter().filter_map(|work| match work {
+            Work::Publish(delayed) => Some((*delayed).into_event()),
+            Work::Retry(_) => None,
+        });
+        events.chain(self.unpublished()).collect()
+    }
+
+    /// An event whose time came when the bus was closed.
+    pub(super) fn leave_unpublished(&self, event: Arc<Event>) {
+        self.unpublished.push(event);
+    }
+
+    /// Takes out what was left so.
+    pub(crate) fn unpublished(&self) -> impl Iterator<Item = Arc<Event>> {
+        std::iter::from_fn(|| self.unpublished.pop())
+    }
+
     /// Takes back a delayed event whose time has not come.
     pub(crate) fn cancel_event(&self, ticket: Ticket) -> Option<Box<Delayed>> {
         match self.timers.cancel(ticket)? {
@@ -131,21 +168,62 @@ impl Later {
         }
     }
 
+    /// Puts work among what is due; gives back what is to be done at once.
+    fn hand(&self, due: Due) -> Option<Due> {
+        match due {
+            Due::Work(work) => {
+                self.due.push(work);
+                None
+            }
+            other => Some(other),
+        }
+    }
+
+    #[allow(clippy::vec_box, reason = "they are boxed where they wait")]
+    /// Takes back the retries of which `is_its` says yes.
+    pub(super) fn take_retries(&self, is_its: impl Fn(&Late) -> bool) -> Vec<Box<Late>> {
+        let taken = self.timers.take_where(|due| matches!(due, Due::Work(Work::Retry(late)) if is_its(late)));
+        let mut retries = Vec::new();
+        for due in taken {
+            if let Due::Work(work) = due {
+                self.settle(&work);
+                retries.extend(if let Work::Retry(late) = work { Some(late) } else { None });
+            }
+        }
+        retries
+    }
+
     /// Takes back a time limit.
     pub(super) fn cancel(&self, ticket: Ticket) {
         drop(self.timers.cancel(ticket));
     }
 
-    fn count_of(&self, work: &Work) -> (&AtomicUsize, usize) {
-        match work {
-            Work::Retry(_) => (&self.retries, WAITING_RETRIES_MAX),
+    /// One more waits; false if there is no room for it.
+    fn admit(&self, work: &Work) -> bool {
+        let (count, most) = match work {
+            Work::Retry(late) => {
+                if let Some(extras) = late.subscriber.extras() {
+                    extras.waiting_retries.fetch_add(1, Ordering::SeqCst);
+                }
+                (&self.retries, WAITING_RETRIES_MAX)
+            }
             Work::Publish(_) => (&self.delayed, WAITING_EVENTS_MAX),
-        }
+        };
+        count.fetch_add(1, Ordering::Relaxed) < most
     }
 
     /// Work waits no longer.
     fn settle(&self, work: &Work) {
-        self.count_of(work).0.fetch_sub(1, Ordering::Relaxed);
+        let count = match work {
+            Work::Retry(late) => {
+                if let Some(extras) = late.subscriber.extras() {
+                    extras.waiting_retries.fetch_sub(1, Ordering::SeqCst);
+                }
+                &self.retries
+            }
+            Work::Publish(_) => &self.delayed,
+        };
+        count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -159,9 +237,8 @@ impl Engine {
     }
 
     pub(super) fn let_wait(&self, wait: Duration, work: Work) -> Result<Ticket, Work> {
-        let (count, most) = self.later.count_of(&work);
-        if count.fetch_add(1, Ordering::Relaxed) >= most {
-            count.fetch_sub(1, Ordering::Relaxed);
+        if !self.later.admit(&work) {
+            self.later.settle(&work);
             return Err(work);
         }
         self.wait_for(wait, Due::Work(work)).map_err(|due| match due {
@@ -176,16 +253,12 @@ impl Engine {
     /// Gives `due` to the timers, and them a thread if they have none.
     pub(super) fn wait_for(&self, wait: Duration, due: Due) -> Result<Ticket, Due> {
         let later = &self.later;
-        if !self.is_manual() && !later.has_timer_thread.swap(true, Ordering::AcqRel) {
-            let keep_time = |engine: &Engine| {
-                while let Some(due) = engine.later.timers.wait_due() {
-                    engine.is_due(due);
-                }
-            };
-            if !self.start_thread("events-timer", keep_time) {
-                later.has_timer_thread.store(false, Ordering::Release);
-                return Err(due);
-            }
+        if !self.is_manual()
+            && !later.has_timer_thread.swap(true, Ordering::AcqRel)
+            && !self.start_thread("events-timer", Engine::keep_time)
+        {
+            later.has_timer_thread.store(false, Ordering::Release);
+            return Err(due);
         }
         later.timers.add(wait, due)
     }
@@ -196,31 +269,20 @@ impl Engine {
         thread::Builder::new().name(name.to_owned()).spawn(move || run(owner.engine())).is_ok()
     }
 
-    /// The time of something has come. No user code runs here but wakers.
-    fn is_due(&self, due: Due) {
-        match due {
-            Due::Work(work) => {
-                self.later.due.push(work);
-                // Whoever stopped the timers meanwhile has not seen it, and those who would do it may have gone.
-                if self.later.is_stopped() {
-                    self.give_up_due();
-                }
-                self.offer_work();
-            }
-            Due::Bell(bell) => bell.ring(),
-            Due::Overdue(overdue) => overdue.report(),
+    /// Waits for what is due until the bus ends. No user code runs here but wakers.
+    fn keep_time(&self) {
+        while let Some(due) = self.later.timers.wait_due(|due| self.later.hand(due)) {
+            self.is_due(due);
         }
     }
 
-    /// What fell due while the timers were being stopped has the fate of what waited.
-    #[cold]
-    fn give_up_due(&self) {
-        while let Some(work) = self.later.next_work() {
-            self.later.settle(&work);
-            match work {
-                Work::Retry(late) => drop(self.cancel(late)),
-                Work::Publish(delayed) => drop_quietly(delayed),
-            }
+    /// The time of something has come: work is among what is due already.
+    fn is_due(&self, due: Option<Due>) {
+        match due {
+            None => self.offer_work(),
+            Some(Due::Bell(bell)) => bell.ring(),
+            Some(Due::Overdue(overdue)) => overdue.report(),
+            Some(Due::Work(_)) => unreachable!("work was handed on"),
         }
     }
 
@@ -276,6 +338,13 @@ impl Engine {
     #[cfg(feature = "queued")]
     pub(crate) fn advance_to(&self, moment: Moment) -> bool {
         self.later.clock.advance_to(moment);
-        self.later.timers.take_due().map(|due| self.is_due(due)).is_some()
+        self.fire_next()
+    }
+
+    /// Lets the earliest of what is due on a manual bus's clock happen; false if nothing is.
+    #[cfg(feature = "queued")]
+    pub(crate) fn fire_next(&self) -> bool {
+        let due = self.later.timers.take_due();
+        due.map(|due| self.is_due(self.later.hand(due))).is_some()
     }
 }

@@ -15,6 +15,8 @@ use super::task::{HandlerFuture, Seated};
 use crate::bounded::Bounded;
 use crate::clock::Deadline;
 use crate::context;
+#[cfg(feature = "queued")]
+use crate::sync::AtomicUsize;
 use crate::sync::{AtomicBool, AtomicCell, Ordering, Signal};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,6 +41,9 @@ pub(crate) struct Mailbox {
     deliveries: Bounded<Box<Late>>,
     overflow: Overflow,
     seats: Box<[Seat]>,
+    /// How many of its handlers wait for room in a lane.
+    #[cfg(feature = "queued")]
+    waiting_for_lanes: AtomicUsize,
     is_stopped: AtomicBool,
     pub(super) stopped: Signal,
     spawn: Spawn,
@@ -85,6 +90,8 @@ impl Mailbox {
             deliveries: Bounded::new(room),
             overflow,
             seats: (0..concurrency).map(|_| Seat::default()).collect(),
+            #[cfg(feature = "queued")]
+            waiting_for_lanes: AtomicUsize::new(0),
             is_stopped: AtomicBool::new(false),
             stopped: Signal::new(),
             spawn,
@@ -128,6 +135,7 @@ impl Mailbox {
         late: Box<Late>,
         place: Option<HeldPlace>,
         may_wait: bool,
+        before_wait: impl Fn(),
     ) -> Option<(Box<Late>, DropCause)> {
         if let Some(place) = place {
             place.fill(late);
@@ -150,7 +158,7 @@ impl Mailbox {
                 Overflow::DropNewest => return Some((late, DropCause::Newest)),
                 Overflow::Reject => return Some((late, DropCause::Rejected)),
                 Overflow::Block(limit) => {
-                    if !may_wait || !self.wait_for_place(limit) {
+                    if !may_wait || !self.wait_for_place(limit, &before_wait) {
                         return Some((late, DropCause::Blocked));
                     }
                     self.deliveries.put(late);
@@ -160,7 +168,7 @@ impl Mailbox {
         }
     }
 
-    fn wait_for_place(&self, limit: Duration) -> bool {
+    fn wait_for_place(&self, limit: Duration, before_wait: impl Fn()) -> bool {
         let deadline = Deadline::after(limit);
         loop {
             let mut waiter = self.deliveries.waiter();
@@ -170,6 +178,7 @@ impl Mailbox {
             if deadline.is_past() || self.is_stopped() {
                 return false;
             }
+            before_wait();
             waiter.wait(deadline.left());
         }
     }
@@ -236,13 +245,38 @@ impl Mailbox {
     }
 }
 
+/// A handler that waits for room in a lane, and may have to give that up for its own mailbox's sake.
+#[cfg(feature = "queued")]
+pub(super) struct WaitingHost(Arc<Mailbox>);
+
+#[cfg(feature = "queued")]
+impl WaitingHost {
+    pub(super) fn new(mailbox: Arc<Mailbox>) -> Self {
+        // Ordering: SeqCst: of "wait for a lane, then look whether a turn waits for the mailbox" here and "wait for the mailbox,
+        // then look whether its handler waits for a lane" in `Engine::warn_hosts`, one sees the other.
+        mailbox.waiting_for_lanes.fetch_add(1, Ordering::SeqCst);
+        WaitingHost(mailbox)
+    }
+
+    /// Whether a turn waits for a place in the handler's own mailbox: perhaps the one that keeps the lane full.
+    pub(super) fn holds_up_a_turn(&self) -> bool {
+        self.0.deliveries.has_waiters()
+    }
+}
+
+#[cfg(feature = "queued")]
+impl Drop for WaitingHost {
+    fn drop(&mut self) {
+        self.0.waiting_for_lanes.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Engine {
     /// Gives a delivery to its mailbox, in the event's turn; `place` was waited for by an async publisher.
     pub(super) fn post(&self, call: &AsyncCall, late: Box<Late>, place: Option<HeldPlace>, may_wait: bool) {
         // Inside a handler nobody waits: the mailbox may be its own.
-        let is_outermost = context::with_current(|frame| frame.is_none_or(|frame| frame.depth <= 1));
-        let may_wait = may_wait && is_outermost && !self.is_manual();
-        match call.mailbox.push(late, place, may_wait) {
+        let may_wait = may_wait && !context::is_nested(self.key) && !self.is_manual();
+        match call.mailbox.push(late, place, may_wait, || self.warn_hosts(&call.mailbox)) {
             None => {}
             Some((left, _)) if call.mailbox.is_stopped() => drop(self.cancel(left)),
             Some((dropped, cause)) => self.drop_late(dropped, cause),
@@ -261,6 +295,20 @@ impl Engine {
             return;
         }
         self.post(call, late, place, false);
+    }
+
+    /// A turn is about to wait for this mailbox. Its handlers must not wait for the lane that this turn holds up.
+    #[cfg_attr(
+        not(feature = "queued"),
+        allow(clippy::unused_self, unused_variables, reason = "there are no lanes")
+    )]
+    fn warn_hosts(&self, mailbox: &Mailbox) {
+        #[cfg(feature = "queued")]
+        if let Some(queue) =
+            self.queue.as_ref().filter(|_| mailbox.waiting_for_lanes.load(Ordering::SeqCst) != 0)
+        {
+            queue.lanes.end_waits();
+        }
     }
 
     fn see_to(&self, mailbox: &Arc<Mailbox>) {

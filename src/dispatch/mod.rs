@@ -14,7 +14,8 @@
 //! - [`watch`] and [`awaited`]: publishing from async code, and telling a publisher how it ended;
 //! - `mailbox`, `task` and `owned` (feature `async`): asynchronous handlers; [`policy`] and [`drops`]: what is done when a
 //!   queue is full;
-//! - `queue`, `enqueue` and `workers` (feature `queued`): the event as a job, on its way into a lane, and out of it;
+//! - `queue`, `enqueue` and `workers` (feature `queued`): the event as a job, on its way into a lane, and out of it; `desk`:
+//!   what workers are handling;
 //! - [`chores`]: what has to wait until no pin is held; [`pending`]: waiting until nothing is; [`latency`]: how long it took;
 //! - [`engine`]: the state of all that; [`publish`]: the path that runs through it.
 
@@ -24,6 +25,8 @@ pub(crate) mod chores;
 pub(crate) mod dead_letter;
 pub(crate) mod delayed;
 pub(crate) mod deliver;
+#[cfg(feature = "queued")]
+pub(crate) mod desk;
 pub(crate) mod drops;
 pub(crate) mod ending;
 pub(crate) mod engine;

@@ -30,11 +30,10 @@ impl Engine {
     /// Events accepted whose turns or late deliveries are not over, and redriven letters whose delivery is not.
     pub(crate) fn pending(&self) -> u64 {
         let redriven = self.redriven.load(Ordering::SeqCst);
-        let shards = self.shards();
-        // Ends before beginnings: what happens in between can only look pending.
+        // Ends before beginnings, and the shards anew for these: what happens in between can only look pending.
         let late = self.completed_late.load(Ordering::SeqCst) + self.dropped.total();
-        let ended: u64 = shards.iter().map(|shard| shard.completed.get()).sum();
-        let accepted: u64 = shards.iter().map(|shard| shard.accepted.get()).sum();
+        let ended: u64 = self.shards().iter().map(|shard| shard.completed.get()).sum();
+        let accepted: u64 = self.shards().iter().map(|shard| shard.accepted.get()).sum();
         accepted.saturating_sub(ended + late) + redriven
     }
 

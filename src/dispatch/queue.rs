@@ -3,6 +3,7 @@
 //! A job is one event with its route, matched already; so handlers take their turns in order whatever worker runs it.
 //! Events with one order key share a lane.
 
+use super::desk::Desks;
 use super::policy::Overflow;
 use super::retry::Tail;
 use super::routes::SharedRoute;
@@ -53,6 +54,7 @@ pub(crate) struct Queue {
     pub(crate) lanes: Lanes<Job>,
     pub(super) sleepers: Sleepers,
     pub(super) settings: QueueSettings,
+    pub(crate) desks: Desks,
     /// Workers go home when they find nothing to do.
     pub(super) is_stopping: AtomicBool,
     hasher: FixedState,
@@ -106,6 +108,7 @@ impl Queue {
             lanes: Lanes::new(lanes, room),
             sleepers: Sleepers::new(workers),
             settings,
+            desks: Desks::new(workers),
             is_stopping: AtomicBool::new(false),
             hasher: FixedState::default(),
         }

@@ -176,6 +176,16 @@ impl Engine {
         drop_quietly(event);
     }
 
+    /// Cancels the retries of a subscription that has ended.
+    pub(crate) fn cancel_retries(&self, subscriber: &Subscriber) {
+        if subscriber.waiting_retries() == 0 {
+            return;
+        }
+        for late in self.later.take_retries(|late| late.subscriber.entry.key == subscriber.entry.key) {
+            self.cancel(late);
+        }
+    }
+
     /// One of the event's late deliveries, or its turns, are over.
     pub(crate) fn end_tail(&self, tail: &Tail) {
         if tail.end() {

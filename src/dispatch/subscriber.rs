@@ -19,16 +19,10 @@ pub(crate) struct Subscriber {
     id: SmolStr,
     pub(crate) patterns: Box<[Pattern]>,
     pub(crate) attempts_max: u32,
-    /// Between attempts; `None`: what the bus does.
-    pub(crate) backoff: Option<Backoff>,
-    /// How long the handler may take.
-    pub(crate) time_limit: Option<Duration>,
     /// At most one turn: set once it was taken.
     once: Option<AtomicBool>,
     /// The handler, the filter and their captures have been dropped.
     gone: AtomicBool,
-    /// Futures of its handler that exist; begun under a pin.
-    pub(crate) running: AtomicUsize,
     /// What the slot had counted for the subscriptions before this one.
     pub(crate) begun_before: u64,
     pub(crate) succeeded_before: u64,
@@ -37,15 +31,29 @@ pub(crate) struct Subscriber {
     pub(crate) retried: AtomicU64,
     pub(crate) dead_lettered: AtomicU64,
     pub(crate) cancelled: AtomicU64,
+    extras: Option<Box<Extras>>,
+}
+
+/// What only those subscriptions have that are asynchronous, timed, or tried again: the others are many.
+#[derive(Debug, Default)]
+pub(crate) struct Extras {
+    /// Between attempts; `None`: what the bus does.
+    pub(crate) backoff: Option<Backoff>,
+    /// How long the handler may take.
+    pub(crate) time_limit: Option<Duration>,
+    /// How long attempts take, if somebody wants to know.
+    pub(crate) handling: Option<Histogram>,
+    #[cfg(feature = "async")]
+    pub(crate) mailbox: Option<Weak<Mailbox>>,
+    /// Futures of its handler that exist; begun under a pin.
+    pub(crate) running: AtomicUsize,
+    /// Deliveries that wait for another attempt.
+    pub(crate) waiting_retries: AtomicUsize,
     pub(crate) dropped: AtomicU64,
     /// Attempts that took longer than the time limit.
     pub(crate) overran: AtomicU64,
     /// Attempts that took longer than the bus calls slow.
     pub(crate) slow: AtomicU64,
-    /// How long attempts take, if somebody wants to know.
-    pub(crate) handling: Option<Box<Histogram>>,
-    #[cfg(feature = "async")]
-    pub(crate) mailbox: Option<Weak<Mailbox>>,
 }
 
 /// What [`Subscriber::new`] is told.
@@ -53,12 +61,8 @@ pub(crate) struct Wishes {
     pub(crate) id: SmolStr,
     pub(crate) patterns: Box<[Pattern]>,
     pub(crate) attempts_max: u32,
-    pub(crate) backoff: Option<Backoff>,
-    pub(crate) time_limit: Option<Duration>,
     pub(crate) once: bool,
-    pub(crate) measures_latency: bool,
-    #[cfg(feature = "async")]
-    pub(crate) mailbox: Option<Weak<Mailbox>>,
+    pub(crate) extras: Option<Box<Extras>>,
 }
 
 impl Subscriber {
@@ -69,11 +73,8 @@ impl Subscriber {
             id: wishes.id,
             patterns: wishes.patterns,
             attempts_max: wishes.attempts_max,
-            backoff: wishes.backoff,
-            time_limit: wishes.time_limit,
             once: wishes.once.then(AtomicBool::default),
             gone: AtomicBool::new(false),
-            running: AtomicUsize::new(0),
             begun_before: before.0,
             succeeded_before: before.1,
             filtered: AtomicU64::new(0),
@@ -81,12 +82,7 @@ impl Subscriber {
             retried: AtomicU64::new(0),
             dead_lettered: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            overran: AtomicU64::new(0),
-            slow: AtomicU64::new(0),
-            handling: wishes.measures_latency.then(Box::default),
-            #[cfg(feature = "async")]
-            mailbox: wishes.mailbox,
+            extras: wishes.extras,
         }
     }
 
@@ -94,10 +90,43 @@ impl Subscriber {
         &self.id
     }
 
+    pub(crate) fn extras(&self) -> Option<&Extras> {
+        self.extras.as_deref()
+    }
+
+    pub(crate) fn backoff(&self) -> Option<Backoff> {
+        self.extras().and_then(|extras| extras.backoff)
+    }
+
+    pub(crate) fn time_limit(&self) -> Option<Duration> {
+        self.extras().and_then(|extras| extras.time_limit)
+    }
+
+    pub(crate) fn handling(&self) -> Option<&Histogram> {
+        self.extras().and_then(|extras| extras.handling.as_ref())
+    }
+
+    /// Deliveries that wait for another attempt.
+    pub(crate) fn waiting_retries(&self) -> usize {
+        self.extras().map_or(0, |extras| extras.waiting_retries.load(Ordering::SeqCst))
+    }
+
+    /// Raises one of the counts of those that have extras.
+    pub(crate) fn count(&self, which: impl FnOnce(&Extras) -> &AtomicU64) {
+        if let Some(extras) = self.extras() {
+            count(which(extras));
+        }
+    }
+
+    pub(crate) fn counted(&self, which: impl FnOnce(&Extras) -> &AtomicU64) -> u64 {
+        self.extras().map_or(0, |extras| which(extras).load(Ordering::Relaxed))
+    }
+
     /// Deliveries that wait in its mailbox; none if it is synchronous.
     #[cfg(feature = "async")]
     pub(crate) fn waiting(&self) -> Option<usize> {
-        self.mailbox.as_ref().map(|mailbox| mailbox.upgrade().map_or(0, |mailbox| mailbox.len()))
+        let mailbox = self.extras()?.mailbox.as_ref()?;
+        Some(mailbox.upgrade().map_or(0, |mailbox| mailbox.len()))
     }
 
     /// Deliveries that wait in its mailbox; none, for it is synchronous.
@@ -119,7 +148,8 @@ impl Subscriber {
 
     pub(crate) fn is_gone(&self) -> bool {
         // Ordering: who sees the handler gone sees the futures that were made of it, and who sees those over, their end.
-        self.gone.load(Ordering::Acquire) && self.running.load(Ordering::Acquire) == 0
+        self.gone.load(Ordering::Acquire)
+            && self.extras().is_none_or(|extras| extras.running.load(Ordering::Acquire) == 0)
     }
 
     pub(crate) fn set_gone(&self) {

@@ -1,7 +1,7 @@
 //! A task of an asynchronous handler: takes deliveries out of the mailbox and awaits what the handler makes of them.
 //!
 //! The future is made under a pin, from the handler in its slot, and polled without one; whoever waits for the
-//! subscription's end waits for it as well (`Subscriber::running`). Time limits are rung by the bus's own timers, so no
+//! subscription's end waits for it as well (`Extras::running`). Time limits are rung by the bus's own timers, so no
 //! runtime in particular is needed.
 
 use super::alarm::Alarm;
@@ -68,8 +68,8 @@ impl Seated {
         let stopwatch = Stopwatch::start();
         let outcome = match engine.begin(&delivery) {
             Some(future) => {
-                let running = Running { engine, delivery: &delivery, future: Some(future) };
-                running.finish(&self.mailbox, stopped).await
+                let mailbox = &self.mailbox;
+                Running { engine, mailbox, delivery: &delivery, future: Some(future) }.finish(stopped).await
             }
             None => Outcome::Gone,
         };
@@ -124,19 +124,20 @@ enum Outcome {
 /// A handler's future, which counts as the handler running until it is dropped.
 struct Running<'a> {
     engine: &'a Engine,
+    mailbox: &'a Arc<Mailbox>,
     delivery: &'a OwnedDelivery,
     future: Option<HandlerFuture>,
 }
 
 impl Running<'_> {
-    async fn finish(mut self, mailbox: &Mailbox, stopped: &mut SignalListener) -> Outcome {
-        let limit = self.delivery.subscriber.time_limit;
+    async fn finish(mut self, stopped: &mut SignalListener) -> Outcome {
+        let limit = self.delivery.subscriber.time_limit();
         let mut alarm = limit.and_then(|limit| self.engine.alarm(limit));
         poll_fn(|context| {
             if let Poll::Ready(result) = self.poll(context) {
                 return Poll::Ready(Outcome::Of(result));
             }
-            if mailbox.is_stopped() || Pin::new(&mut *stopped).poll(context).is_ready() {
+            if self.mailbox.is_stopped() || Pin::new(&mut *stopped).poll(context).is_ready() {
                 return Poll::Ready(Outcome::Gone);
             }
             self.poll_limit(context, alarm.as_mut()).map(|failure| Outcome::Of(Err(failure)))
@@ -146,10 +147,10 @@ impl Running<'_> {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let Some(future) = self.future.as_mut() else { return Poll::Pending };
-        let polled = self
-            .engine
-            .frame(self.delivery.event(), 0)
-            .enter(|| catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))));
+        let frame = self.engine.frame(self.delivery.event(), 0);
+        #[cfg(feature = "queued")]
+        let frame = frame.hosted(self.mailbox);
+        let polled = frame.enter(|| catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))));
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(result)) => Poll::Ready(result.map_err(Failure::Returned)),
@@ -163,7 +164,8 @@ impl Running<'_> {
             return Poll::Pending;
         }
         let subscriber = &self.delivery.subscriber;
-        let limit = subscriber.time_limit.unwrap_or_default();
+        let limit = subscriber.time_limit().unwrap_or_default();
+        subscriber.count(|extras| &extras.overran);
         let error = EventTimeoutError::new(subscriber.id(), self.delivery.event(), limit);
         Poll::Ready(Failure::TimedOut(Box::new(error)))
     }
@@ -174,7 +176,9 @@ impl Drop for Running<'_> {
         let future = self.future.take();
         // Its destructors are user code of this bus.
         self.engine.frame(self.delivery.event(), 0).enter(|| drop_quietly(future));
-        self.delivery.subscriber.running.fetch_sub(1, Ordering::SeqCst);
+        if let Some(extras) = self.delivery.subscriber.extras() {
+            extras.running.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -185,7 +189,7 @@ impl Engine {
             let handler = self.slots.get(&delivery.subscriber.entry, pin)?;
             let call = handler.async_call()?;
             // Under the pin: whoever takes the handler apart has waited for it, and sees this.
-            delivery.subscriber.running.fetch_add(1, Ordering::SeqCst);
+            delivery.subscriber.extras()?.running.fetch_add(1, Ordering::SeqCst);
             let made = self
                 .frame(delivery.event(), 0)
                 .enter(|| catch_unwind(AssertUnwindSafe(|| (call.make)(delivery.clone()))));

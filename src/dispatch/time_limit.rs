@@ -3,7 +3,7 @@
 use super::alarm::Bell;
 use super::engine::Engine;
 use super::later::Due;
-use super::subscriber::{Subscriber, count};
+use super::subscriber::Subscriber;
 use crate::event::Event;
 use crate::quiet::log;
 use crate::timers::Ticket;
@@ -58,7 +58,7 @@ impl Overdue {
     /// The time is up and the handler still runs: nobody can stop it, but it can be said.
     pub(super) fn report(&self) {
         self.bell.ring();
-        count(&self.subscriber.overran);
+        self.subscriber.count(|extras| &extras.overran);
         let error = EventTimeoutError::new(self.subscriber.id(), &self.event, self.limit);
         log(|| tracing::warn!(subscriber_id = self.subscriber.id(), %error, "a handler is still running"));
     }

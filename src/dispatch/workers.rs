@@ -5,6 +5,7 @@
 //! unsubscription waits for one event, not for a turn.
 
 use super::deliver::Turn;
+use super::desk::Shown;
 use super::engine::{Engine, Owner};
 use super::queue::{Job, Queue, WaitStrategy};
 use crate::clock::Deadline;
@@ -80,7 +81,9 @@ impl Engine {
             let had_work = self.do_next_due();
             if let Some(mut lane) = queue.lanes.hold() {
                 for job in lane.by_ref() {
-                    self.run(job);
+                    let shown = queue.desks.show(worker, &job.event, job.sequence);
+                    self.run(&job, Some(shown));
+                    drop_quietly(job);
                 }
                 lane.leave();
             } else if !had_work {
@@ -99,12 +102,16 @@ impl Engine {
         let job = lane.next();
         // Left before the job is done: whoever comes in from within it finds the others.
         lane.leave();
-        job.map(|job| self.run(job)).is_some()
+        job.map(|job| {
+            self.run(&job, None);
+            drop_quietly(job);
+        })
+        .is_some()
     }
 
-    /// Hands one event to all who hear it.
+    /// Hands one event to all who hear it. It is off the desk before it counts as completed.
     #[inline]
-    fn run(&self, job: Job) {
+    fn run(&self, job: &Job, shown: Option<Shown<'_>>) {
         if let (Some(latencies), Some(queued_for)) = (&self.latencies, job.queued_for) {
             latencies.queueing.add(queued_for.elapsed());
         }
@@ -112,9 +119,9 @@ impl Engine {
             self.look_again(view, shard);
             let turn = Turn::new(self, pin, &view.turns, &job.event, job.sequence).watched(job.tail.clone());
             let is_completed = self.frame(&job.event, 0).enter(|| turn.complete(job.route()));
+            drop(shown);
             shard.completed.add(u64::from(is_completed));
         });
-        drop_quietly(job);
     }
 
     /// Waits for something to do, as the bus's strategy says.

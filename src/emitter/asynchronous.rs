@@ -2,6 +2,7 @@
 
 use super::stamp::{Stamp, checked_source, settings};
 use crate::bus::{EventBus, Published, ScheduledEvent};
+use crate::context::correlation::unscoped;
 use crate::error::EventError;
 use crate::event::{Event, EventBuilder, EventPriority, EventPublishError, EventType, Payload};
 use crate::ids::{CorrelationId, InvalidText, Source};
@@ -82,7 +83,8 @@ impl AsyncEventEmitter {
         let made = self.made(self.stamp.builder(event_type).data(payload).build());
         async move {
             let (bus, event) = made?;
-            Ok(bus.publish_async(event).await?)
+            // Nothing of the surroundings in which it is polled belongs to it.
+            Ok(unscoped(bus.publish_async(event)).await?)
         }
     }
 
@@ -103,7 +105,7 @@ impl AsyncEventEmitter {
         let made = self.made(self.stamp.builder(event_type).data(payload).build());
         async move {
             let (bus, event) = made?;
-            bus.emit_typed_async(event).await
+            unscoped(bus.emit_typed_async(event)).await
         }
     }
 
@@ -119,7 +121,8 @@ impl AsyncEventEmitter {
         let made = self.made(Ok(event));
         async move {
             let (bus, event) = made?;
-            Ok(bus.publish_async(event).await?)
+            // Nothing of the surroundings in which it is polled belongs to it.
+            Ok(unscoped(bus.publish_async(event)).await?)
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is held of the lanes for a while: a place to fill, a lane to take from.
 
-use super::{CRITICAL, HELD, Lanes, Place, READY, TURN_MAX, URGENT, WORK};
+use super::{CRITICAL, HELD, Lanes, Place, READY, URGENT, WORK};
 use crate::sync::modelled::Ordering;
 
 /// A place that is the owner's to fill.
@@ -31,7 +31,7 @@ impl<T> Drop for Reserved<'_, T> {
     }
 }
 
-/// A lane held by one worker, for a turn of at most [`TURN_MAX`] items.
+/// A lane held by one worker, for a turn of at most [`TURN_MAX`](super::TURN_MAX) items.
 pub(crate) struct Held<'a, T> {
     lanes: &'a Lanes<T>,
     number: usize,
@@ -49,8 +49,8 @@ impl<T> Iterator for Held<'_, T> {
 }
 
 impl<'a, T> Held<'a, T> {
-    pub(super) fn new(lanes: &'a Lanes<T>, number: usize) -> Self {
-        Held { lanes, number, left: TURN_MAX }
+    pub(super) fn new(lanes: &'a Lanes<T>, number: usize, turn: usize) -> Self {
+        Held { lanes, number, left: turn }
     }
 
     /// Leaves the lane. True if a worker should look for it again, since something is left in it.

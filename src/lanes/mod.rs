@@ -27,7 +27,7 @@ pub(crate) use guards::{Held, Reserved};
 pub(crate) use sleepers::Sleepers;
 
 use crate::bounded::{Bounded, Waiter};
-use crate::sync::modelled::{ArrayQueue, AtomicU8, Ordering};
+use crate::sync::modelled::{ArrayQueue, AtomicBool, AtomicU8, Ordering};
 use crossbeam_utils::CachePadded;
 
 /// How many bands a lane has, the highest first.
@@ -56,6 +56,8 @@ pub(crate) struct Lanes<T> {
     lanes: Box<[Lane<T>]>,
     ready: ArrayQueue<usize>,
     urgent: ArrayQueue<usize>,
+    /// The last turn was an urgent one.
+    was_urgent: CachePadded<AtomicBool>,
     /// Places of each band.
     room: usize,
 }
@@ -79,6 +81,7 @@ impl<T> Lanes<T> {
             lanes: (0..lanes).map(lane).collect(),
             ready: ArrayQueue::new(lanes),
             urgent: ArrayQueue::new(lanes),
+            was_urgent: CachePadded::new(AtomicBool::new(false)),
             room,
         }
     }
@@ -129,15 +132,26 @@ impl<T> Lanes<T> {
         !self.urgent.is_empty() || !self.ready.is_empty()
     }
 
-    /// A lane with something in it, urgent ones first, for the caller alone.
+    /// A lane with something in it, for the caller alone: an urgent one, but while others wait they get one item after a
+    /// turn of [`PASSED_MAX`].
     pub(crate) fn hold(&self) -> Option<Held<'_, T>> {
         loop {
-            let (number, listed) = match self.urgent.pop() {
+            let (is_urgent, is_ready) = (!self.urgent.is_empty(), !self.ready.is_empty());
+            // Ordering: Relaxed. It guards nothing; workers that disagree give each other's lanes a turn more or less.
+            let is_passed = is_urgent && is_ready && self.was_urgent.load(Ordering::Relaxed);
+            let urgent = if is_passed { None } else { self.urgent.pop() };
+            let (number, listed) = match urgent {
                 Some(number) => (number, URGENT),
                 None => (self.ready.pop()?, READY),
             };
-            if self.lanes[number].begin(listed) {
-                return Some(Held::new(self, number));
+            if self.lanes[number].begin(listed, is_passed) {
+                self.was_urgent.store(listed == URGENT, Ordering::Relaxed);
+                let turn = match listed {
+                    URGENT if is_ready => usize::from(PASSED_MAX),
+                    READY if is_urgent => 1,
+                    _ => TURN_MAX,
+                };
+                return Some(Held::new(self, number, turn));
             }
         }
     }
@@ -189,11 +203,13 @@ impl<T> Lanes<T> {
 }
 
 impl<T> Lane<T> {
-    /// Its number was taken out of the queue `listed`. True if the caller holds the lane now.
-    fn begin(&self, listed: u8) -> bool {
+    /// Its number was taken out of the queue `listed`. True if the caller holds the lane now; who looks for others leaves an
+    /// urgent one in the other queue.
+    fn begin(&self, listed: u8, looks_for_others: bool) -> bool {
         let mut before = self.state.load(Ordering::Relaxed);
         loop {
-            let begins = before & (HELD | WORK) == WORK;
+            let is_other = !looks_for_others || before & URGENT == 0;
+            let begins = is_other && before & (HELD | WORK) == WORK;
             let unlisted = before & !listed;
             let after = if begins { (unlisted | HELD) & !(WORK | CRITICAL) } else { unlisted };
             // Ordering: AcqRel: see `announce`.
@@ -225,5 +241,48 @@ impl<T> Lane<T> {
 
     fn is_empty(&self) -> bool {
         self.bands.iter().all(|band| band.is_empty())
+    }
+}
+
+#[cfg(all(test, not(codomyrmex_loom)))]
+mod tests {
+    use super::*;
+
+    /// One worker, as long as it finds something.
+    fn taken(lanes: &Lanes<&'static str>) -> Vec<&'static str> {
+        let mut taken = Vec::new();
+        while let Some(mut lane) = lanes.hold() {
+            taken.extend(lane.by_ref());
+            lane.leave();
+        }
+        taken
+    }
+
+    fn put(lanes: &Lanes<&'static str>, place: Place, items: usize, item: &'static str) {
+        for _ in 0..items {
+            lanes.reserve(place).expect("there is room").fill(item);
+        }
+    }
+
+    #[test]
+    fn a_lane_with_nothing_urgent_gets_one_after_each_turn_of_an_urgent_one() {
+        let lanes = Lanes::new(2, 100);
+        put(&lanes, Place { lane: 1, band: 2 }, 4, "normal");
+        put(&lanes, Place { lane: 0, band: 0 }, 100, "critical");
+        let taken = taken(&lanes);
+        let at: Vec<usize> =
+            taken.iter().enumerate().filter(|(_, item)| **item == "normal").map(|(at, _)| at).collect();
+        assert_eq!((at, taken.len()), (vec![16, 33, 50, 67], 104));
+    }
+
+    #[test]
+    fn urgent_lanes_come_first_and_a_turn_is_bounded() {
+        let lanes = Lanes::new(3, 100);
+        put(&lanes, Place { lane: 0, band: 3 }, 40, "a");
+        put(&lanes, Place { lane: 1, band: 3 }, 40, "b");
+        put(&lanes, Place { lane: 2, band: 0 }, 1, "critical");
+        let taken = taken(&lanes);
+        let expected = [&["critical"][..], &["a"; 32], &["b"; 32], &["a"; 8], &["b"; 8]].concat();
+        assert_eq!(taken, expected);
     }
 }

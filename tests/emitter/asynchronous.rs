@@ -128,3 +128,20 @@ fn what_is_emitted_later_is_lost_with_nobody_and_keeps_all_that_it_was_given() {
         assert!(matches!(error, EventError::Publish(_)), "{kind}: {error}");
     }
 }
+
+/// It was made where it was emitted; whoever polls it later is nobody's cause.
+#[test]
+fn an_event_takes_nothing_of_the_surroundings_in_which_it_is_polled() {
+    for (kind, bus) in buses() {
+        let emitter = AsyncEventEmitter::on_bus(&bus);
+        let made = std::sync::Mutex::new(Some(Box::pin(emitter.emit("made.before", json!(1)))));
+        let polls = move |_: &codomyrmex_events::Delivery<'_>| {
+            block_on(made.lock().unwrap().take().unwrap()).unwrap();
+        };
+        bus.subscribe("outer").handler(polls).unwrap();
+        bus.publish(Event::builder("outer", "s").correlation_id("other").build().unwrap()).unwrap();
+        let events = published(&bus);
+        let made = events.iter().find(|event| event.event_type().as_str() == "made.before").unwrap();
+        assert_eq!((made.correlation_id(), made.causation_id()), (None, None), "{kind}");
+    }
+}
