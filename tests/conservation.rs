@@ -500,8 +500,9 @@ fn strained(is_queued: bool, overflow: Overflow) {
     let mut number = 0;
     while !left.is_zero() {
         let length = left.min(ROUND_MAX);
+        let drawn = mixed(seed.0.wrapping_add(number));
         let (accepted, deliveries, changes) =
-            round(is_queued, overflow, length, mixed(seed.0.wrapping_add(number)));
+            watched("a round", move || round(is_queued, overflow, length, drawn));
         println!(
             "round {number}: {accepted} events, {deliveries} deliveries, {changes} subscriptions came and went"
         );
