@@ -19,7 +19,8 @@ mod threads;
 
 use block_on::block_on;
 use codomyrmex_events::{
-    Backoff, BoxError, Event, EventBus, EventPublishError, Overflow, OwnedDelivery, PublishErrorKind,
+    Backoff, BoxError, Delivery, Event, EventBus, EventPublishError, Overflow, OwnedDelivery,
+    PublishErrorKind,
 };
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -27,7 +28,7 @@ use std::sync::{Arc, Mutex, Once, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 use stress::{Random, Seed, mixed};
-use support::{WATCHDOG, capture, is_dropped};
+use support::{WATCHDOG, capture, is_dropped, watched};
 
 const PUBLISHERS: usize = 8;
 const SUBSCRIBERS: usize = 64;
@@ -139,6 +140,8 @@ struct Strain {
     refused: AtomicU64,
     /// Handlers called after their end.
     called_after: Arc<AtomicU64>,
+    /// Subscribers that came later and stayed, by id, with their calls.
+    latecomers: Mutex<Vec<(String, Arc<AtomicU64>)>>,
     is_over: AtomicBool,
 }
 
@@ -236,12 +239,32 @@ impl Strain {
                     false
                 }
             };
+            if rounds % 10 == 0 {
+                self.come_late();
+            }
             if is_awaited {
                 has_ended.store(true, SeqCst);
                 assert!(is_dropped(&seen), "a capture is alive after its end");
             }
         }
         rounds
+    }
+}
+
+impl Strain {
+    /// Subscribes one that stays: likely in the place of one that has just ended, and may still be busy.
+    fn come_late(&self) {
+        let mut latecomers = self.latecomers.lock().unwrap();
+        if latecomers.len() < 32 {
+            let (id, calls) = (format!("late{}", latecomers.len()), Arc::new(AtomicU64::new(0)));
+            let calling = Arc::clone(&calls);
+            let builder = self.bus.subscribe("build.*").subscriber_id(id.as_str());
+            let handler = move |_: &Delivery<'_>| {
+                calling.fetch_add(1, SeqCst);
+            };
+            builder.handler(handler).unwrap();
+            latecomers.push((id, calls));
+        }
     }
 }
 
@@ -414,6 +437,10 @@ fn check(strain: &Strain, permanent: &[Permanent]) -> (u64, u64) {
             Manner::Once => unreachable!("told above"),
         }
     }
+    for (id, calls) in strain.latecomers.lock().unwrap().iter() {
+        let (counted, calls) = (stats.subscribers[id].deliveries, calls.load(SeqCst));
+        assert_eq!((counted.total, counted.succeeded), (calls, calls), "{id}");
+    }
     (stats.accepted, stats.deliveries.total)
 }
 
@@ -432,6 +459,7 @@ fn round(is_queued: bool, overflow: Overflow, length: Duration, seed: u64) -> (u
         offered: AtomicU64::new(0),
         refused: AtomicU64::new(0),
         called_after: Arc::default(),
+        latecomers: Mutex::default(),
         is_over: AtomicBool::new(false),
     });
     let permanent = settle(&strain);
@@ -472,8 +500,9 @@ fn strained(is_queued: bool, overflow: Overflow) {
     let mut number = 0;
     while !left.is_zero() {
         let length = left.min(ROUND_MAX);
+        let drawn = mixed(seed.0.wrapping_add(number));
         let (accepted, deliveries, changes) =
-            round(is_queued, overflow, length, mixed(seed.0.wrapping_add(number)));
+            watched("a round", move || round(is_queued, overflow, length, drawn));
         println!(
             "round {number}: {accepted} events, {deliveries} deliveries, {changes} subscriptions came and went"
         );

@@ -31,6 +31,9 @@ const SHORT: Duration = Duration::from_millis(50);
 /// Longer than the watchdog waits: where it is the limit, a wait is a hang.
 const FOR_EVER: Duration = Duration::from_secs(600);
 
+/// More than these are not looked for: a hang takes its time to be found.
+const FAILURES_MAX: usize = 16;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Inline,
@@ -507,18 +510,22 @@ fn everything_may_be_done_from_everywhere_on_every_kind_of_bus() {
                         combination(kind, place, name, action);
                         done.send(()).unwrap();
                     });
-                    let failure = match waiting.recv_timeout(WATCHDOG * 4) {
+                    let failure = match waiting.recv_timeout(WATCHDOG * 2) {
                         Ok(()) => continue,
                         Err(mpsc::RecvTimeoutError::Timeout) => "hangs".to_owned(),
                         Err(mpsc::RecvTimeoutError::Disconnected) => said(thread.join().unwrap_err()),
                     };
-                    failures.lock().unwrap().push(format!("{name}, {place:?}, {kind:?}: {failure}"));
+                    let mut failures = failures.lock().unwrap();
+                    failures.push(format!("{name}, {place:?}, {kind:?}: {failure}"));
+                    if failures.len() >= FAILURES_MAX {
+                        return;
+                    }
                 }
             });
         }
     });
     let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), rows.len(), failures.join("\n"));
+    assert!(failures.is_empty(), "{} of {} at least:\n{}", failures.len(), rows.len(), failures.join("\n"));
 }
 
 #[test]
