@@ -13,10 +13,13 @@ use std::time::Duration;
 pub(crate) struct Bounded<T> {
     items: ArrayQueue<T>,
     room: usize,
-    /// Places reserved or filled.
+    /// Places reserved or filled, and those that are `owed`.
     taken: CachePadded<AtomicUsize>,
+    /// Places whose items were taken out, and that nobody has asked for yet. PERF: who takes items out writes here, who puts
+    /// them in there, so that the two do not contend for one line at every item (`queue/1 to 1`).
+    owed: CachePadded<AtomicUsize>,
     /// How many wait for a place.
-    waiting: CachePadded<AtomicUsize>,
+    waiting: AtomicUsize,
     freed: Signal,
 }
 
@@ -27,7 +30,8 @@ impl<T> Bounded<T> {
             items: ArrayQueue::new(room),
             room,
             taken: CachePadded::new(AtomicUsize::new(0)),
-            waiting: CachePadded::new(AtomicUsize::new(0)),
+            owed: CachePadded::new(AtomicUsize::new(0)),
+            waiting: AtomicUsize::new(0),
             freed: Signal::new(),
         }
     }
@@ -35,15 +39,28 @@ impl<T> Bounded<T> {
     /// Takes a place, if there is one; it is to be filled by [`put`](Self::put) or given back.
     #[inline]
     pub(crate) fn reserve(&self) -> bool {
+        // Ordering: SeqCst, with `give_back` and `pop`: see `Waiter`.
         let mut now = self.taken.load(Ordering::SeqCst);
-        while now < self.room {
-            // Ordering: SeqCst, with `give_back`: see `Waiter`.
+        loop {
+            if now >= self.room {
+                match self.collect() {
+                    Some(left) => now = left,
+                    None => return false,
+                }
+                continue;
+            }
             match self.taken.compare_exchange_weak(now, now + 1, Ordering::SeqCst, Ordering::SeqCst) {
                 Ok(_) => return true,
                 Err(other) => now = other,
             }
         }
-        false
+    }
+
+    /// Frees the places that are owed; how many are taken then, or none if nothing was owed.
+    #[cold]
+    fn collect(&self) -> Option<usize> {
+        let owed = self.owed.swap(0, Ordering::SeqCst);
+        (owed != 0).then(|| self.taken.fetch_sub(owed, Ordering::SeqCst) - owed)
     }
 
     /// Fills a place that the caller reserved.
@@ -53,12 +70,16 @@ impl<T> Bounded<T> {
         debug_assert!(is_put, "a reserved place is free");
     }
 
-    /// Frees a place that was reserved, or whose item was taken out.
-    #[inline]
+    /// Frees a place that was reserved.
     pub(crate) fn give_back(&self) {
-        // Ordering: SeqCst here, in `reserve` and in `waiter`: of "give back, then look for waiters" and "wait, then try
-        // again", one sees the other.
         self.taken.fetch_sub(1, Ordering::SeqCst);
+        self.tell_waiter();
+    }
+
+    /// Ordering: SeqCst here, in `reserve` and in `waiter`: of "free, then look for waiters" and "wait, then try again", one
+    /// sees the other.
+    #[inline]
+    fn tell_waiter(&self) {
         if self.waiting.load(Ordering::SeqCst) != 0 {
             self.freed.notify_additional(1);
         }
@@ -68,7 +89,8 @@ impl<T> Bounded<T> {
     #[inline]
     pub(crate) fn pop(&self) -> Option<T> {
         let item = self.items.pop()?;
-        self.give_back();
+        self.owed.fetch_add(1, Ordering::SeqCst);
+        self.tell_waiter();
         Some(item)
     }
 

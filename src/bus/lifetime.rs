@@ -16,6 +16,10 @@ use std::time::Duration;
 /// How long the drop of a bus's last handle waits for what was accepted.
 pub const DRAIN_ON_DROP: Duration = Duration::from_secs(5);
 
+/// How long a shutdown waits for what is changing hands at that moment: nobody's code runs meanwhile, so it is a matter of
+/// microseconds.
+const HANDOVER_LIMIT: Duration = Duration::from_secs(1);
+
 /// How a bus ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -161,6 +165,8 @@ impl Bus {
         self.give_up(&mut report);
         report.undelivered.sort_by_key(|left| left.sequence);
         self.stop_workers(report.is_complete(), deadline);
+        // One whose time has just come is on its way here.
+        Deadline::after(HANDOVER_LIMIT).wait_until(|| self.engine.later.waiting_events() == 0);
         report.unpublished.extend(self.engine.later.unpublished());
         #[cfg(feature = "async")]
         self.tasks.end();

@@ -81,7 +81,9 @@ impl Engine {
 
     #[inline]
     fn has_chores(&self) -> bool {
-        self.grace.is_busy() || self.chores.are_waiting.load(Ordering::Relaxed) || self.has_flushers()
+        self.grace.is_busy()
+            || self.chores.are_waiting.load(Ordering::Relaxed)
+            || (self.has_flushers() && !self.is_queued())
     }
 
     #[cold]

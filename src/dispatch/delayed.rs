@@ -72,11 +72,6 @@ impl Engine {
         allow(unused_mut, clippy::boxed_local, reason = "there is always room")
     )]
     pub(super) fn publish_delayed(&self, mut delayed: Box<Delayed>) {
-        if !self.table().is_open {
-            // Whoever shuts the bus down reports it.
-            let event = context::within_bus(self.key, || (*delayed).into_event());
-            return self.later.leave_unpublished(event);
-        }
         match self.publish_without_waiting(Arc::clone(&delayed.event)) {
             Ok(_) => {}
             #[cfg(feature = "queued")]

@@ -113,22 +113,23 @@ mod tests {
             let workers = [0, 1].map(|worker| {
                 let (desks, event) = (&desks, &event);
                 threads.spawn(move || {
-                    for n in 0..EVENTS {
+                    let show = |n| {
                         let event = event(n);
                         drop(desks.show(worker, &event, n));
-                    }
+                        Arc::downgrade(&event)
+                    };
+                    (0..EVENTS).map(show).collect::<Vec<_>>()
                 })
             });
-            for worker in workers {
-                worker.join().expect("it does not panic");
-            }
+            let shown = workers.map(|worker| worker.join().expect("it does not panic"));
             is_over.store(true, Ordering::Relaxed);
-            looker.join().expect("it does not panic")
+            (looker.join().expect("it does not panic"), shown.concat())
         });
+        let (seen, shown) = seen;
         for (event, sequence) in seen {
             assert_eq!(event.data().value().expect("a number").as_u64(), Some(sequence));
-            assert_eq!(Arc::strong_count(&event), 1, "nobody else has it any more");
         }
+        assert!(shown.iter().all(|event| event.strong_count() == 0), "nobody has one any more");
         assert!(desks.look().is_empty());
     }
 }

@@ -37,8 +37,6 @@ struct Accepted {
     passed: Passed,
     /// A worker should be woken.
     wakes: bool,
-    /// What was discarded for want of room.
-    dropped: Option<Dropped>,
 }
 
 /// An event that was accepted and will not be handled.
@@ -178,11 +176,11 @@ impl Engine {
         place: Place,
         tail: Option<&Arc<Tail>>,
     ) -> Result<u64, Denied> {
-        let tried = self.pinned(|shard, view, scratch, _| {
+        let mut dropped = None;
+        let Accepted { passed, wakes } = self.pinned(|shard, view, scratch, _| {
             self.look_again(view, shard);
-            self.offer_pinned(queue, event, place, shard, view, scratch, tail)
-        });
-        let Accepted { passed, wakes, dropped } = tried?;
+            self.offer_pinned(queue, (event, place, tail), shard, view, scratch, &mut dropped)
+        })?;
         if wakes {
             queue.sleepers.wake_one();
         }
@@ -200,17 +198,15 @@ impl Engine {
         Ok(passed.leave())
     }
 
-    #[allow(clippy::too_many_arguments, reason = "what a pinned publish works with")]
     #[inline]
     fn offer_pinned(
         &self,
         queue: &Queue,
-        event: Arc<Event>,
-        place: Place,
+        (event, place, tail): (Arc<Event>, Place, Option<&Arc<Tail>>),
         shard: &Shard,
         view: &View,
         scratch: &mut Scratch,
-        tail: Option<&Arc<Tail>>,
+        dropped: &mut Option<Dropped>,
     ) -> Result<Accepted, Denied> {
         if !view.table.is_open {
             shard.offered.add(1);
@@ -241,24 +237,21 @@ impl Engine {
         }
         shard.offered.add(1);
         shard.accepted.add(1);
-        let dropped = displaced.map(Job::into_dropped);
-        let Some(reserved) = reserved else {
-            let (sequence, evicted) = self.record_shared(&mut scratch.spare, &event);
-            let (event, dropped) = if is_heard {
-                (None, Some(Dropped { event, sequence, tail: tail.cloned() }))
-            } else {
-                (Some(event), None)
-            };
-            if !is_heard {
-                shard.completed.add(1);
-                tail.map(|tail| tail.end());
-            }
-            return Ok(Accepted { passed: Passed { sequence, event, evicted }, wakes: false, dropped });
-        };
         let (sequence, evicted) = self.record_shared(&mut scratch.spare, &event);
+        let passed = |event| Passed { sequence, event, evicted };
+        let Some(reserved) = reserved else {
+            if is_heard {
+                *dropped = Some(Dropped { event, sequence, tail: tail.cloned() });
+                return Ok(Accepted { passed: passed(None), wakes: false });
+            }
+            shard.completed.add(1);
+            tail.map(|tail| tail.end());
+            return Ok(Accepted { passed: passed(Some(event)), wakes: false });
+        };
+        *dropped = displaced.map(Job::into_dropped);
         let queued_for = self.latencies.as_ref().map(|_| Stopwatch::start());
         let wakes = reserved.fill(Job { event, sequence, route, tail: tail.cloned(), queued_for });
-        Ok(Accepted { passed: Passed { sequence, event: None, evicted }, wakes, dropped })
+        Ok(Accepted { passed: passed(None), wakes })
     }
 
     /// Takes out what came into the lanes while the bus was shut down, which nobody may be left to handle.

@@ -1,26 +1,19 @@
 //! What happens later: further attempts, delayed events, the ends of time limits.
 //!
-//! One thread waits for the earliest of them, whatever their number. It runs no handler, so that no handler holds up a time
-//! limit: what is due goes to the workers, or of an inline bus to one more thread, on which a handler that takes long does
-//! hold up the later ones. Both threads are started by the first that needs them. A manual bus has none: its driver moves
-//! the clock.
+//! Here is what waits, and what became due; who waits for it and who does it is told in [`due`](super::due).
 
 use super::alarm::Bell;
 use super::delayed::Delayed;
-use super::engine::Engine;
 use super::retry::{Late, WAITING_RETRIES_MAX};
 use super::time_limit::Overdue;
 use crate::clock::Clock;
 #[cfg(feature = "queued")]
 use crate::clock::Moment;
 use crate::event::Event;
-use crate::quiet::log;
-use crate::sync::{AtomicBool, AtomicUsize, Listener as _, Ordering, Signal};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering, Signal};
 use crate::timers::{Ticket, Timers};
 use crossbeam_queue::SegQueue;
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 /// How many delayed events of one bus may wait for their time.
 pub const WAITING_EVENTS_MAX: usize = 1 << 20;
@@ -45,16 +38,16 @@ pub(crate) enum Work {
 
 pub(crate) struct Later {
     pub(crate) clock: Clock,
-    timers: Timers<Due>,
+    pub(super) timers: Timers<Due>,
     /// Work whose time has come. Counted in `retries` and `delayed`, which bound it.
-    due: SegQueue<Work>,
-    came: Signal,
+    pub(super) due: SegQueue<Work>,
+    pub(super) came: Signal,
     retries: AtomicUsize,
     delayed: AtomicUsize,
     /// Events whose time came when the bus was closed.
     unpublished: SegQueue<Arc<Event>>,
-    has_timer_thread: AtomicBool,
-    has_work_thread: AtomicBool,
+    pub(super) has_timer_thread: AtomicBool,
+    pub(super) has_work_thread: AtomicBool,
 }
 
 impl Later {
@@ -84,7 +77,7 @@ impl Later {
 
     /// Events that wait for their time.
     pub(crate) fn waiting_events(&self) -> usize {
-        self.delayed.load(Ordering::Relaxed)
+        self.delayed.load(Ordering::Acquire)
     }
 
     #[cfg(feature = "queued")]
@@ -92,7 +85,7 @@ impl Later {
         !self.due.is_empty()
     }
 
-    fn next_work(&self) -> Option<Work> {
+    pub(super) fn next_work(&self) -> Option<Work> {
         self.due.pop()
     }
 
@@ -147,12 +140,14 @@ impl Later {
         events.chain(self.unpublished()).collect()
     }
 
-    /// An event whose time came when the bus was closed.
+    /// A delayed event met a closed bus.
     pub(super) fn leave_unpublished(&self, event: Arc<Event>) {
         self.unpublished.push(event);
+        // Ordering: Release: who finds that none waits finds what was left.
+        self.delayed.fetch_sub(1, Ordering::Release);
     }
 
-    /// Takes out what was left so.
+    /// Takes out the events whose time came when the bus was closed.
     pub(crate) fn unpublished(&self) -> impl Iterator<Item = Arc<Event>> {
         std::iter::from_fn(|| self.unpublished.pop())
     }
@@ -169,7 +164,7 @@ impl Later {
     }
 
     /// Puts work among what is due; gives back what is to be done at once.
-    fn hand(&self, due: Due) -> Option<Due> {
+    pub(super) fn hand(&self, due: Due) -> Option<Due> {
         match due {
             Due::Work(work) => {
                 self.due.push(work);
@@ -199,7 +194,7 @@ impl Later {
     }
 
     /// One more waits; false if there is no room for it.
-    fn admit(&self, work: &Work) -> bool {
+    pub(super) fn admit(&self, work: &Work) -> bool {
         let (count, most) = match work {
             Work::Retry(late) => {
                 if let Some(extras) = late.subscriber.extras() {
@@ -213,7 +208,7 @@ impl Later {
     }
 
     /// Work waits no longer.
-    fn settle(&self, work: &Work) {
+    pub(super) fn settle(&self, work: &Work) {
         let count = match work {
             Work::Retry(late) => {
                 if let Some(extras) = late.subscriber.extras() {
@@ -224,127 +219,5 @@ impl Later {
             Work::Publish(_) => &self.delayed,
         };
         count.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Engine {
-    /// Lets a failed delivery wait until it is tried again. It comes back if there is no room to wait.
-    pub(super) fn wait_and_retry(&self, wait: Duration, late: Box<Late>) -> Result<(), Box<Late>> {
-        match self.let_wait(wait, Work::Retry(late)) {
-            Err(Work::Retry(late)) => Err(late),
-            _ => Ok(()),
-        }
-    }
-
-    pub(super) fn let_wait(&self, wait: Duration, work: Work) -> Result<Ticket, Work> {
-        if !self.later.admit(&work) {
-            self.later.settle(&work);
-            return Err(work);
-        }
-        self.wait_for(wait, Due::Work(work)).map_err(|due| match due {
-            Due::Work(work) => {
-                self.later.settle(&work);
-                work
-            }
-            _ => unreachable!("what went in comes back"),
-        })
-    }
-
-    /// Gives `due` to the timers, and them a thread if they have none.
-    pub(super) fn wait_for(&self, wait: Duration, due: Due) -> Result<Ticket, Due> {
-        let later = &self.later;
-        if !self.is_manual()
-            && !later.has_timer_thread.swap(true, Ordering::AcqRel)
-            && !self.start_thread("events-timer", Engine::keep_time)
-        {
-            later.has_timer_thread.store(false, Ordering::Release);
-            return Err(due);
-        }
-        later.timers.add(wait, due)
-    }
-
-    /// The thread keeps the bus alive: whoever drops the last handle stops the timers.
-    fn start_thread(&self, name: &str, run: fn(&Engine)) -> bool {
-        let Some(owner) = self.owner.upgrade() else { return false };
-        thread::Builder::new().name(name.to_owned()).spawn(move || run(owner.engine())).is_ok()
-    }
-
-    /// Waits for what is due until the bus ends. No user code runs here but wakers.
-    fn keep_time(&self) {
-        while let Some(due) = self.later.timers.wait_due(|due| self.later.hand(due)) {
-            self.is_due(due);
-        }
-    }
-
-    /// The time of something has come: work is among what is due already.
-    fn is_due(&self, due: Option<Due>) {
-        match due {
-            None => self.offer_work(),
-            Some(Due::Bell(bell)) => bell.ring(),
-            Some(Due::Overdue(overdue)) => overdue.report(),
-            Some(Due::Work(_)) => unreachable!("work was handed on"),
-        }
-    }
-
-    /// Somebody has to do what is due.
-    fn offer_work(&self) {
-        #[cfg(feature = "queued")]
-        if let Some(queue) = &self.queue {
-            return queue.wake_one();
-        }
-        if self.is_manual() {
-            return;
-        }
-        let later = &self.later;
-        if !later.has_work_thread.swap(true, Ordering::AcqRel)
-            && !self.start_thread("events-late", Engine::do_due)
-        {
-            // The next try comes with the next work; shutting down hands out what is left.
-            later.has_work_thread.store(false, Ordering::Release);
-            log(|| tracing::error!("no thread can be started for what is due"));
-        }
-        later.came.notify(1);
-    }
-
-    /// Does what is due until the bus ends.
-    fn do_due(&self) {
-        let later = &self.later;
-        loop {
-            let came = later.came.listen();
-            if self.do_next_due() {
-                continue;
-            }
-            if later.is_stopped() {
-                return;
-            }
-            came.wait();
-        }
-    }
-
-    /// Does one thing that is due, if there is one.
-    pub(crate) fn do_next_due(&self) -> bool {
-        self.later.next_work().map(|work| self.do_work(work)).is_some()
-    }
-
-    fn do_work(&self, work: Work) {
-        self.later.settle(&work);
-        match work {
-            Work::Retry(late) => self.try_again(late),
-            Work::Publish(delayed) => self.publish_delayed(delayed),
-        }
-    }
-
-    /// Moves a manual bus's clock to `moment`, and lets the earliest of what is due then happen. False if nothing is.
-    #[cfg(feature = "queued")]
-    pub(crate) fn advance_to(&self, moment: Moment) -> bool {
-        self.later.clock.advance_to(moment);
-        self.fire_next()
-    }
-
-    /// Lets the earliest of what is due on a manual bus's clock happen; false if nothing is.
-    #[cfg(feature = "queued")]
-    pub(crate) fn fire_next(&self) -> bool {
-        let due = self.later.timers.take_due();
-        due.map(|due| self.is_due(self.later.hand(due))).is_some()
     }
 }

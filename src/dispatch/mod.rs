@@ -8,7 +8,7 @@
 //! - [`shard`] and [`local`]: what each publishing thread writes, and keeps at hand;
 //! - [`deliver`]: one event along its route; [`ending`]: how a delivery ends that is not over with its turn;
 //!   [`dead_letter`]: what could not be delivered;
-//! - [`retry`]: deliveries that go on after their event's turns; [`later`] and [`delayed`]: what waits for its time, and who does it
+//! - [`retry`]: deliveries that go on after their event's turns; [`later`], [`due`] and [`delayed`]: what waits for its time, and who does it
 //!   then;
 //!   [`time_limit`] and [`alarm`]: handlers and waits that take too long;
 //! - [`watch`] and [`awaited`]: publishing from async code, and telling a publisher how it ended;
@@ -28,6 +28,7 @@ pub(crate) mod deliver;
 #[cfg(feature = "queued")]
 pub(crate) mod desk;
 pub(crate) mod drops;
+pub(crate) mod due;
 pub(crate) mod ending;
 pub(crate) mod engine;
 #[cfg(feature = "queued")]

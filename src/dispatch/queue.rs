@@ -116,20 +116,22 @@ impl Queue {
 
     /// Where an event of bus `bus` waits.
     pub(super) fn place_of(&self, bus: u64, event: &Event) -> Place {
-        let key = match &self.settings.order {
+        let spread = match &self.settings.order {
             OrderKey::Source => self.hasher.hash_one(event.source().as_str()),
             OrderKey::Function(key) => {
                 let asked = AssertUnwindSafe(|| within_bus(bus, || key(event)));
-                catch_unwind(asked).unwrap_or_else(|panic| {
+                let key = catch_unwind(asked).unwrap_or_else(|panic| {
                     std::mem::forget(panic);
                     log(|| tracing::error!("the function of the order key panicked: key 0"));
                     0
-                })
+                });
+                // Keys that count up spread as well as hashes do.
+                self.hasher.hash_one(key)
             }
         };
-        // Keys that count up spread as well as hashes do.
-        let spread = self.hasher.hash_one(key);
-        Place { lane: spread as usize % self.lanes.count(), band: band_of(event.priority()) }
+        // The hash as a fraction of the lanes, which takes a multiplication where a remainder takes a division.
+        let lane = (u128::from(spread) * self.lanes.count() as u128) >> u64::BITS;
+        Place { lane: lane as usize, band: band_of(event.priority()) }
     }
 
     /// How long a publisher may wait for room, if at all. Nobody waits for a driver, who may be the publisher.

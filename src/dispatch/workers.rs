@@ -9,6 +9,7 @@ use super::desk::Shown;
 use super::engine::{Engine, Owner};
 use super::queue::{Job, Queue, WaitStrategy};
 use crate::clock::Deadline;
+use crate::lanes::TURN_MAX;
 use crate::quiet::drop_quietly;
 use crate::sync::Ordering;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
@@ -75,17 +76,29 @@ impl Workers {
 impl Engine {
     /// Works until the queue is stopped and empty.
     fn work(&self, queue: &Queue, worker: usize) {
+        // PERF: events of one type share a route, whose count their publisher is about to raise again: those of a turn are
+        // let go together (`queue/1 to 1`).
+        let mut routes = Vec::with_capacity(TURN_MAX);
         loop {
             // Before the last look, so that what came in before workers were sent home is found: see `Engine::offer`.
             let is_stopping = queue.is_stopping.load(Ordering::SeqCst);
             let had_work = self.do_next_due();
             if let Some(mut lane) = queue.lanes.hold() {
-                for job in lane.by_ref() {
-                    let shown = queue.desks.show(worker, &job.event, job.sequence);
-                    self.run(&job, Some(shown));
-                    drop_quietly(job);
+                let is_wanted = || self.later.has_due() || queue.is_stopping.load(Ordering::SeqCst);
+                loop {
+                    for job in lane.by_ref() {
+                        let shown = queue.desks.show(worker, &job.event, job.sequence);
+                        self.run(&job, Some(shown));
+                        let Job { event, tail, route, .. } = job;
+                        drop_quietly((event, tail));
+                        routes.push(route);
+                    }
+                    if !lane.lingers(is_wanted) {
+                        break;
+                    }
                 }
                 lane.leave();
+                routes.clear();
             } else if !had_work {
                 self.tell_flushers();
                 if is_stopping {
