@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An idle inline bus with its history.
+/// Threads' own data, a pool, one lane: the places come on top.
+#[cfg(feature = "queued")]
+const QUEUED_BYTES_MAX: usize = 64 * 1024;
 const IDLE_BYTES_MAX: usize = 256 << 10;
 /// One subscription of many, its handle included.
 const SUBSCRIPTION_BYTES_MAX: usize = 600;
@@ -47,6 +50,28 @@ fn event(event_type: &str) -> Event {
     Event::builder(event_type, "bench").build().expect("a valid event")
 }
 
+/// An idle queued bus takes what an inline one does, its threads, and its places.
+#[cfg(feature = "queued")]
+fn queued(inline: usize) {
+    let build = |room| {
+        let builder = EventBus::builder().queued().max_workers(1).lanes(1).lane_room(room);
+        held_by(|| builder.build().expect("valid settings"))
+    };
+    let (least, bus) = build(1);
+    drop(bus);
+    let (roomy, bus) = build(10_001);
+    drop(bus);
+    // A lane has four bands.
+    let place = (roomy - least) / 40_000;
+    println!(
+        "idle queued bus, one worker, one place in each band: {least} bytes, {place} bytes each further place"
+    );
+    assert!(
+        least <= inline + QUEUED_BYTES_MAX,
+        "the budget is {QUEUED_BYTES_MAX} bytes beside an inline one's"
+    );
+}
+
 fn main() {
     // What the process makes once, such as random seeds, is not a bus's.
     drop(EventBus::new());
@@ -55,6 +80,9 @@ fn main() {
     println!("idle inline bus, history 1,000: {idle} bytes");
     assert!(idle <= IDLE_BYTES_MAX, "the budget is {IDLE_BYTES_MAX} bytes");
     assert!(bus.publish(event("build.start")).is_ok());
+
+    #[cfg(feature = "queued")]
+    queued(idle);
 
     const SUBSCRIPTIONS: usize = 10_000;
     let (subscribed, _subscriptions) = held_by(|| {
