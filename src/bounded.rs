@@ -13,14 +13,22 @@ use std::time::Duration;
 pub(crate) struct Bounded<T> {
     items: ArrayQueue<T>,
     room: usize,
-    /// Places reserved or filled, and those that are `owed`.
-    taken: CachePadded<AtomicUsize>,
-    /// Places whose items were taken out, and that nobody has asked for yet. PERF: who takes items out writes here, who puts
-    /// them in there, so that the two do not contend for one line at every item (`queue/1 to 1`).
-    owed: CachePadded<AtomicUsize>,
+    /// PERF: who takes items out writes on one line, who puts them in on another, so that the two do not contend at every
+    /// item (`queue/1 to 1`).
+    reserved: CachePadded<Reserved>,
+    /// Places freed so far.
+    freed: CachePadded<AtomicUsize>,
     /// How many wait for a place.
     waiting: AtomicUsize,
-    freed: Signal,
+    told: Signal,
+}
+
+/// What those write who put items in. Counts only grow; what is taken is the difference of the two.
+struct Reserved {
+    /// Places reserved so far.
+    count: AtomicUsize,
+    /// What `freed` was when somebody last looked: there may be more room than it says, never less.
+    freed_seen: AtomicUsize,
 }
 
 impl<T> Bounded<T> {
@@ -29,38 +37,41 @@ impl<T> Bounded<T> {
         Bounded {
             items: ArrayQueue::new(room),
             room,
-            taken: CachePadded::new(AtomicUsize::new(0)),
-            owed: CachePadded::new(AtomicUsize::new(0)),
+            reserved: CachePadded::new(Reserved {
+                count: AtomicUsize::new(0),
+                freed_seen: AtomicUsize::new(0),
+            }),
+            freed: CachePadded::new(AtomicUsize::new(0)),
             waiting: AtomicUsize::new(0),
-            freed: Signal::new(),
+            told: Signal::new(),
         }
     }
 
     /// Takes a place, if there is one; it is to be filled by [`put`](Self::put) or given back.
     #[inline]
     pub(crate) fn reserve(&self) -> bool {
-        // Ordering: SeqCst, with `give_back` and `pop`: see `Waiter`.
-        let mut now = self.taken.load(Ordering::SeqCst);
+        let Reserved { count, freed_seen } = &*self.reserved;
+        // Ordering: SeqCst, with `free`: see `Waiter`.
+        let mut now = count.load(Ordering::SeqCst);
         loop {
-            if now >= self.room {
-                match self.collect() {
-                    Some(left) => now = left,
-                    None => return false,
+            if !self.has_room(now, freed_seen.load(Ordering::Relaxed)) {
+                let freed = self.freed.load(Ordering::SeqCst);
+                if !self.has_room(now, freed) {
+                    return false;
                 }
-                continue;
+                // Two that look at once may leave the older answer: somebody looks once more than needed.
+                freed_seen.store(freed, Ordering::Relaxed);
             }
-            match self.taken.compare_exchange_weak(now, now + 1, Ordering::SeqCst, Ordering::SeqCst) {
+            match count.compare_exchange_weak(now, now.wrapping_add(1), Ordering::SeqCst, Ordering::SeqCst) {
                 Ok(_) => return true,
                 Err(other) => now = other,
             }
         }
     }
 
-    /// Frees the places that are owed; how many are taken then, or none if nothing was owed.
-    #[cold]
-    fn collect(&self) -> Option<usize> {
-        let owed = self.owed.swap(0, Ordering::SeqCst);
-        (owed != 0).then(|| self.taken.fetch_sub(owed, Ordering::SeqCst) - owed)
+    /// `reserved` may be older than `freed`; then the exchange that follows fails.
+    fn has_room(&self, reserved: usize, freed: usize) -> bool {
+        (reserved.wrapping_sub(freed) as isize) < self.room as isize
     }
 
     /// Fills a place that the caller reserved.
@@ -70,18 +81,14 @@ impl<T> Bounded<T> {
         debug_assert!(is_put, "a reserved place is free");
     }
 
-    /// Frees a place that was reserved.
-    pub(crate) fn give_back(&self) {
-        self.taken.fetch_sub(1, Ordering::SeqCst);
-        self.tell_waiter();
-    }
-
-    /// Ordering: SeqCst here, in `reserve` and in `waiter`: of "free, then look for waiters" and "wait, then try again", one
-    /// sees the other.
+    /// Frees a place that was reserved, or whose item was taken out.
     #[inline]
-    fn tell_waiter(&self) {
+    pub(crate) fn give_back(&self) {
+        // Ordering: SeqCst here, in `reserve` and in `waiter`: of "free, then look for waiters" and "wait, then try again", one
+        // sees the other.
+        self.freed.fetch_add(1, Ordering::SeqCst);
         if self.waiting.load(Ordering::SeqCst) != 0 {
-            self.freed.notify_additional(1);
+            self.told.notify_additional(1);
         }
     }
 
@@ -89,8 +96,7 @@ impl<T> Bounded<T> {
     #[inline]
     pub(crate) fn pop(&self) -> Option<T> {
         let item = self.items.pop()?;
-        self.owed.fetch_add(1, Ordering::SeqCst);
-        self.tell_waiter();
+        self.give_back();
         Some(item)
     }
 
@@ -111,7 +117,7 @@ impl<T> Bounded<T> {
     /// Announces that somebody is about to wait for a place: what is freed from now on ends the wait.
     pub(crate) fn waiter(&self) -> Waiter<'_, T> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        Waiter { queue: self, freed: self.freed.listen() }
+        Waiter { queue: self, freed: self.told.listen() }
     }
 
     /// Whether somebody waits for a place.
@@ -122,7 +128,7 @@ impl<T> Bounded<T> {
 
     /// Ends all waits: there is something else to find out.
     pub(crate) fn end_waits(&self) {
-        self.freed.notify(usize::MAX);
+        self.told.notify(usize::MAX);
     }
 }
 
@@ -135,7 +141,7 @@ pub(crate) struct Waiter<'a, T> {
 impl<T> Waiter<'_, T> {
     /// Waits until a place was freed, or the time is up.
     pub(crate) fn wait(&mut self, limit: Duration) {
-        let freed = std::mem::replace(&mut self.freed, self.queue.freed.listen());
+        let freed = std::mem::replace(&mut self.freed, self.queue.told.listen());
         freed.wait_timeout(limit);
     }
 

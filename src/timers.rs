@@ -4,7 +4,7 @@
 //! frees it at once. Only map operations run under the lock: items are dropped by whoever was given them.
 
 use crate::clock::{Clock, Moment};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,15 +16,24 @@ pub(crate) struct Ticket {
     number: u64,
 }
 
+impl Ticket {
+    /// None is earlier.
+    const FIRST: Ticket = Ticket { due: Moment::FIRST, number: 0 };
+}
+
 pub(crate) struct Timers<T> {
     clock: Clock,
     room: usize,
+    /// The group that an item can be taken back with, if it has one.
+    group_of: fn(&T) -> Option<u64>,
     pending: Mutex<Pending<T>>,
     changed: Condvar,
 }
 
 struct Pending<T> {
     items: BTreeMap<Ticket, T>,
+    /// The tickets of the items that have a group.
+    groups: BTreeSet<(u64, Ticket)>,
     last_number: u64,
     /// Until when the thread that waits sleeps; none if it is awake.
     sleeps_until: Option<Moment>,
@@ -33,10 +42,15 @@ struct Pending<T> {
 
 impl<T> Timers<T> {
     /// At most `room` items wait at a time.
-    pub(crate) fn new(clock: Clock, room: usize) -> Self {
-        let pending =
-            Pending { items: BTreeMap::new(), last_number: 0, sleeps_until: None, is_stopped: false };
-        Timers { clock, room, pending: Mutex::new(pending), changed: Condvar::new() }
+    pub(crate) fn new(clock: Clock, room: usize, group_of: fn(&T) -> Option<u64>) -> Self {
+        let pending = Pending {
+            items: BTreeMap::new(),
+            groups: BTreeSet::new(),
+            last_number: 0,
+            sleeps_until: None,
+            is_stopped: false,
+        };
+        Timers { clock, room, group_of, pending: Mutex::new(pending), changed: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending<T>> {
@@ -54,6 +68,9 @@ impl<T> Timers<T> {
         let ticket = Ticket { due, number: pending.last_number };
         // PERF: most limits are taken back in time, and the thread need not hear of them.
         let is_earlier = pending.sleeps_until.is_some_and(|until| due < until);
+        if let Some(group) = (self.group_of)(&item) {
+            pending.groups.insert((group, ticket));
+        }
         pending.items.insert(ticket, item);
         drop(pending);
         if is_earlier {
@@ -64,7 +81,31 @@ impl<T> Timers<T> {
 
     /// Takes an item back, unless it was taken out already.
     pub(crate) fn cancel(&self, ticket: Ticket) -> Option<T> {
-        self.lock().items.remove(&ticket)
+        let mut pending = self.lock();
+        let item = pending.items.remove(&ticket)?;
+        self.leave_group(&mut pending, ticket, &item);
+        Some(item)
+    }
+
+    fn leave_group(&self, pending: &mut Pending<T>, ticket: Ticket, item: &T) {
+        if let Some(group) = (self.group_of)(item) {
+            pending.groups.remove(&(group, ticket));
+        }
+    }
+
+    /// Takes back all items of a group, in due order.
+    pub(crate) fn take_group(&self, group: u64) -> Vec<T> {
+        let mut pending = self.lock();
+        let tickets: Vec<_> = pending
+            .groups
+            .range((group, Ticket::FIRST)..)
+            .map_while(|(of, ticket)| (*of == group).then_some(*ticket))
+            .collect();
+        let take = |ticket: Ticket| {
+            pending.groups.remove(&(group, ticket));
+            pending.items.remove(&ticket)
+        };
+        tickets.into_iter().filter_map(take).collect()
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -77,7 +118,9 @@ impl<T> Timers<T> {
         let now = self.clock.now();
         let mut pending = self.lock();
         let first = pending.items.first_entry().filter(|first| first.key().due <= now)?;
-        Some(first.remove())
+        let (ticket, item) = first.remove_entry();
+        self.leave_group(&mut pending, ticket, &item);
+        Some(item)
     }
 
     /// When the earliest item is due.
@@ -100,7 +143,9 @@ impl<T> Timers<T> {
             let now = self.clock.now();
             let first = pending.items.first_key_value().map(|(first, _)| first.due);
             if first.is_some_and(|due| due <= now) {
-                return pending.items.pop_first().map(|(_, item)| hand(item));
+                let (ticket, item) = pending.items.pop_first()?;
+                self.leave_group(&mut pending, ticket, &item);
+                return Some(hand(item));
             }
             let until = first.unwrap_or(Moment::NEVER);
             pending.sleeps_until = Some(until);
@@ -121,10 +166,13 @@ impl<T> Timers<T> {
     /// Takes out all items that `pick` says yes to, in due order.
     pub(crate) fn take_where(&self, pick: impl Fn(&T) -> bool) -> Vec<T> {
         let mut pending = self.lock();
-        let (taken, left) = std::mem::take(&mut pending.items).into_iter().partition(|(_, item)| pick(item));
+        let (taken, left): (BTreeMap<Ticket, T>, _) =
+            std::mem::take(&mut pending.items).into_iter().partition(|(_, item)| pick(item));
         pending.items = left;
+        for (ticket, item) in &taken {
+            self.leave_group(&mut pending, *ticket, item);
+        }
         drop(pending);
-        let taken: BTreeMap<Ticket, T> = taken;
         taken.into_values().collect()
     }
 
@@ -133,6 +181,7 @@ impl<T> Timers<T> {
         let items = {
             let mut pending = self.lock();
             pending.is_stopped = true;
+            pending.groups.clear();
             std::mem::take(&mut pending.items)
         };
         self.changed.notify_all();
@@ -152,7 +201,7 @@ mod tests {
     #[test]
     fn items_come_in_the_order_they_are_due_and_ties_in_the_order_added() {
         let clock = Clock::manual();
-        let timers = Timers::new(clock.clone(), 10);
+        let timers = Timers::new(clock.clone(), 10, |_| None);
         for (wait, name) in [(3, "c"), (1, "a"), (2, "b"), (1, "a2")] {
             timers.add(SECOND * wait, name).unwrap();
         }
@@ -163,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_full_or_stopped_one_gives_the_item_back_and_stopping_hands_out_the_rest() {
-        let timers = Timers::new(Clock::real(), 2);
+        let timers = Timers::new(Clock::real(), 2, |_| None);
         timers.add(SECOND * 200, 2).unwrap();
         let first = timers.add(SECOND * 100, 1).unwrap();
         assert_eq!(timers.add(SECOND, 3), Err(3));
@@ -178,7 +227,7 @@ mod tests {
 
     #[test]
     fn an_earlier_item_added_later_comes_first_and_stopping_ends_the_wait() {
-        let timers = Arc::new(Timers::new(Clock::real(), 10));
+        let timers = Arc::new(Timers::new(Clock::real(), 10, |_| None));
         let waiting = Arc::clone(&timers);
         let thread = thread::spawn(move || (waiting.wait_due(|item| item), waiting.wait_due(|item| item)));
         timers.add(SECOND * 1_000, "late").unwrap();
@@ -191,9 +240,23 @@ mod tests {
     }
 
     #[test]
+    fn a_group_is_taken_back_as_it_is_at_that_moment_and_leaves_the_others() {
+        let timers =
+            Timers::new(Clock::manual(), 100, |item: &u64| Some(item % 3).filter(|group| *group != 0));
+        let tickets: Vec<_> =
+            (0..12).map(|item| timers.add(SECOND * (20 - item as u32), item).unwrap()).collect();
+        assert_eq!(timers.cancel(tickets[4]), Some(4));
+        assert_eq!(timers.take_group(1), [10, 7, 1]);
+        assert_eq!(timers.take_group(1), [0; 0]);
+        assert_eq!(timers.take_where(|item| *item > 9), [11]);
+        assert_eq!(timers.take_group(2), [8, 5, 2]);
+        assert_eq!(timers.stop(), [9, 6, 3, 0]);
+    }
+
+    #[test]
     fn an_item_is_cancelled_or_comes_and_never_both() {
         const ITEMS: u64 = 20_000;
-        let timers = Arc::new(Timers::new(Clock::real(), ITEMS as usize));
+        let timers = Arc::new(Timers::new(Clock::real(), ITEMS as usize, |_| None));
         let came = Arc::new(AtomicU64::new(0));
         let (taking, count) = (Arc::clone(&timers), Arc::clone(&came));
         let thread = thread::spawn(move || {

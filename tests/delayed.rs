@@ -114,6 +114,25 @@ fn a_shutdown_loses_no_delayed_event_whose_time_comes_meanwhile() {
     }
 }
 
+#[test]
+fn a_shutdown_that_was_dropped_leaves_the_delayed_events_to_the_next() {
+    let bus = EventBus::builder().queued().max_workers(1).build().unwrap();
+    let (go, waits) = mpsc::channel::<()>();
+    let waits = std::sync::Mutex::new(waits);
+    bus.subscribe("gate").handler(move |_| waits.lock().unwrap().recv_timeout(WATCHDOG)).unwrap();
+    publish(&bus, "gate");
+    for _ in 0..5 {
+        bus.publish_later(event("e"), WATCHDOG * 10).unwrap();
+    }
+    let mut dropped = Box::pin(bus.shutdown_async(WATCHDOG));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(dropped.as_mut().poll(&mut context).is_pending());
+    drop(dropped);
+    go.send(()).unwrap();
+    let report = bus.shutdown(WATCHDOG);
+    assert_eq!((report.is_complete(), report.unpublished().len()), (true, 5));
+}
+
 /// A bus with one lane, whose only place is taken while one of its two workers is held up.
 fn full(overflow: Overflow) -> (EventBus, mpsc::Sender<()>) {
     let builder = EventBus::builder().queued().max_workers(2).lanes(1).lane_room(1).overflow(overflow);

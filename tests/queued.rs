@@ -500,6 +500,82 @@ fn shutting_down_drains_within_the_limit_and_reports_what_is_left() {
 }
 
 #[test]
+fn an_event_that_is_stuck_at_a_later_attempt_is_reported_too() {
+    let bus = bus(1);
+    let (begun, begins) = mpsc::channel();
+    let (go, waits) = mpsc::channel::<()>();
+    let waits = Mutex::new(waits);
+    let backoff = Backoff::exponential(Duration::from_millis(1), Duration::from_millis(1));
+    let handler = move |delivery: &Delivery<'_>| {
+        if delivery.attempt() == 1 {
+            return Err("again");
+        }
+        begun.send(()).unwrap();
+        waits.lock().unwrap().recv_timeout(WATCHDOG).unwrap();
+        Ok(())
+    };
+    bus.subscribe("*").attempts(2).backoff(backoff).handler(handler).unwrap();
+    publish(&bus, "a");
+    begins.recv_timeout(WATCHDOG).unwrap();
+    let report = bus.shutdown(Duration::from_millis(5));
+    let left: Vec<_> = report.undelivered().iter().map(|left| (left.sequence(), left.is_running())).collect();
+    assert_eq!((report.pending(), left), (1, vec![(1, true)]));
+    go.send(()).unwrap();
+}
+
+/// A payload whose destructor flushes its bus.
+#[derive(serde::Serialize)]
+struct Flushes {
+    #[serde(skip)]
+    bus: codomyrmex_events::WeakEventBus,
+    #[serde(skip)]
+    told: mpsc::Sender<Result<(), FlushError>>,
+}
+
+impl Drop for Flushes {
+    fn drop(&mut self) {
+        let bus = self.bus.upgrade().unwrap();
+        let _ = self.told.send(bus.flush(WATCHDOG));
+    }
+}
+
+#[test]
+fn the_destructor_of_a_payload_does_not_wait_for_the_worker_that_runs_it() {
+    let bus = EventBus::builder().queued().max_workers(1).history(0).build().unwrap();
+    let (begins, go) = gate(&bus, "*");
+    let (told, answers) = mpsc::channel();
+    let payload = codomyrmex_events::Payload::typed(Flushes { bus: bus.downgrade(), told });
+    bus.publish(Event::builder("a", "s").data(payload).build().unwrap()).unwrap();
+    begins.recv_timeout(WATCHDOG).unwrap();
+    publish(&bus, "b");
+    go.send(()).unwrap();
+    assert_eq!(answers.recv_timeout(WATCHDOG), Ok(Err(FlushError::WouldDeadlock)));
+    go.send(()).unwrap();
+    quiet(&bus);
+}
+
+#[test]
+fn a_lane_with_room_refuses_nobody() {
+    let builder = EventBus::builder().queued().max_workers(1).lanes(1).lane_room(64);
+    let bus = builder.overflow(Overflow::Reject).build().unwrap();
+    bus.subscribe("*").handler(|_| ()).unwrap();
+    // No more than 16 events are on their way at any moment.
+    thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                for n in 0..20_000 {
+                    bus.publish(from("s", "e", n)).expect("there is room");
+                    if n % 4 == 3 {
+                        bus.flush(WATCHDOG).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(quiet(&bus).refused, 0);
+}
+
+#[test]
 fn waiting_publishers_are_told_that_the_bus_is_shut_down() {
     let (bus, go, _) = stuffed(1, Overflow::Block(WATCHDOG * 10));
     let publishing = bus.clone();

@@ -51,7 +51,7 @@ impl EventBus {
         if engine.is_manual() {
             return self.flush(limit);
         }
-        if self.bus.wait_until_quiet_async(limit, || true).await { Ok(()) } else { Err(self.still_pending()) }
+        if self.bus.wait_until_quiet_async(limit).await { Ok(()) } else { Err(self.still_pending()) }
     }
 
     /// Waits for `time` on the bus's clock: of a manual bus, until its driver has moved it. It needs no particular runtime.
@@ -68,17 +68,16 @@ impl EventBus {
 }
 
 impl Bus {
-    /// Waits until nothing is pending and `is_ready`; false if the time is up first.
-    pub(super) async fn wait_until_quiet_async(&self, limit: Duration, is_ready: impl Fn() -> bool) -> bool {
+    /// Waits until nothing is pending; false if the time is up first.
+    pub(super) async fn wait_until_quiet_async(&self, limit: Duration) -> bool {
         let engine = &self.engine;
-        let is_quiet = || is_ready() && engine.pending() == 0;
-        if is_quiet() {
+        if engine.pending() == 0 {
             return true;
         }
         let mut alarm = engine.alarm(limit);
         while let Some(alarm) = alarm.as_mut().filter(|alarm| !alarm.is_past()) {
             let mut flusher = engine.flusher();
-            if is_quiet() {
+            if engine.pending() == 0 {
                 return true;
             }
             alarm.or(&mut flusher.quiet).await;

@@ -132,16 +132,13 @@ impl Bus {
         let engine = &self.engine;
         let deadline = Deadline::after(limit);
         self.close();
-        let mut report =
-            ShutdownReport { pending: 0, undelivered: Vec::new(), unpublished: engine.later.take_events() };
         if context::is_inside(engine.key) {
-            report.pending = engine.pending();
-            return report;
+            return self.report();
         }
         let in_progress = engine.publishes_in_progress();
         deadline.wait_until(|| in_progress.are_over());
         self.wait_until_quiet(limit, deadline);
-        self.end(report, deadline)
+        self.end(deadline)
     }
 
     /// [`shut_down`](Self::shut_down) without blocking the thread.
@@ -150,18 +147,29 @@ impl Bus {
         if engine.is_manual() || context::is_inside(engine.key) {
             return self.shut_down(limit);
         }
+        let deadline = Deadline::after(limit);
         self.close();
-        let report =
-            ShutdownReport { pending: 0, undelivered: Vec::new(), unpublished: engine.later.take_events() };
-        // Publishes that are in progress look pending, but for those that have not been counted yet.
         let in_progress = engine.publishes_in_progress();
-        self.wait_until_quiet_async(limit, || in_progress.are_over()).await;
-        self.end(report, Deadline::after(Duration::ZERO))
+        // Nobody tells of an unpin; it is a matter of microseconds, unless a publisher's handlers take long.
+        let mut nap = Duration::from_millis(1);
+        while !in_progress.are_over() && !deadline.is_past() {
+            let Some(alarm) = engine.alarm(nap.min(deadline.left())) else { break };
+            alarm.rung().await;
+            nap = (nap * 2).min(Duration::from_millis(50));
+        }
+        self.wait_until_quiet_async(deadline.left()).await;
+        self.end(Deadline::after(Duration::ZERO))
+    }
+
+    /// What is pending, and the delayed events that the bus took back.
+    fn report(&self) -> ShutdownReport {
+        let unpublished = self.engine.later.unpublished().collect();
+        ShutdownReport { pending: self.engine.pending(), undelivered: Vec::new(), unpublished }
     }
 
     /// Gives up what is left, and lets all threads go: waits for them until `deadline` if they have nothing to do.
-    fn end(&self, mut report: ShutdownReport, deadline: Deadline) -> ShutdownReport {
-        report.pending = self.engine.pending();
+    fn end(&self, deadline: Deadline) -> ShutdownReport {
+        let mut report = self.report();
         self.give_up(&mut report);
         report.undelivered.sort_by_key(|left| left.sequence);
         self.stop_workers(report.is_complete(), deadline);
@@ -188,6 +196,7 @@ impl Bus {
         if let Some(queue) = &self.engine.queue {
             queue.lanes.end_waits();
         }
+        self.engine.later.unpublish();
     }
 
     /// Waits until nothing is pending; false if the time is up first. Of a manual bus, it does what there is to do, and

@@ -160,7 +160,7 @@ impl Bus {
 impl Engine {
     /// Does what is due, or else the next job.
     fn step(&self) -> bool {
-        if self.do_next_due() {
+        if self.do_next_due(None) {
             return true;
         }
         self.queue.as_ref().is_some_and(|queue| self.run_next(queue))

@@ -62,6 +62,10 @@ impl EventBus {
         let hold = Arc::clone(&self.handle) as _;
         match engine.publish_later(delay, Delayed::new(Arc::clone(&event), hold)) {
             Ok(ticket) => Ok(ScheduledEvent { bus: Arc::downgrade(&self.bus), event, ticket }),
+            // Closed since the look above.
+            Err(_) if engine.later.is_stopped() => {
+                Err(EventPublishError::new(PublishErrorKind::Closed, Some(event)))
+            }
             Err(_) => {
                 let full = EventQueueError::new(WAITING_EVENTS_MAX, Duration::ZERO);
                 Err(EventPublishError::new(PublishErrorKind::Full(full), Some(event)))

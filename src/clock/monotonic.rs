@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 pub(crate) struct Moment(u64);
 
 impl Moment {
+    /// The beginning of the clock.
+    pub(crate) const FIRST: Moment = Moment(0);
+
     /// The end of time.
     pub(crate) const NEVER: Moment = Moment(u64::MAX);
 

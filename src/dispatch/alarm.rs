@@ -82,6 +82,6 @@ impl Alarm<'_> {
 
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
-        self.engine.later.cancel(self.ticket);
+        self.engine.later.cancel_limit(self.ticket);
     }
 }

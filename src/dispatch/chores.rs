@@ -94,8 +94,8 @@ impl Engine {
         self.chores.are_waiting.store(false, Ordering::Relaxed);
         while let Some(chore) = self.chores.waiting.pop() {
             match chore {
-                Chore::DropLetter(letter) => drop_quietly(letter),
-                Chore::DropEvent(event) => drop_quietly(event),
+                Chore::DropLetter(letter) => self.let_go(letter),
+                Chore::DropEvent(event) => self.let_go(event),
                 Chore::Tell(letter) => self.tell(&letter),
             }
         }
@@ -104,6 +104,12 @@ impl Engine {
         if !self.is_queued() {
             self.tell_flushers();
         }
+    }
+
+    /// Drops what belongs to somebody else, as code of this bus: its destructor must not wait for the thread that it is on.
+    #[inline]
+    pub(super) fn let_go<T>(&self, value: T) {
+        context::within_bus(self.key, || drop_quietly(value));
     }
 
     fn tell(&self, letter: &DeadLetter) {

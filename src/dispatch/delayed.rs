@@ -7,7 +7,7 @@ use super::later::Work;
 use crate::clock::Deadline;
 use crate::context;
 use crate::event::{Event, EventPublishError};
-use crate::quiet::{drop_quietly, log};
+use crate::quiet::log;
 use crate::timers::Ticket;
 use std::any::Any;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl Engine {
             Err(Refused::For(error)) => self.give_up_event(&delayed.event, &error),
         }
         let Delayed { event, hold, .. } = *delayed;
-        drop_quietly(event);
+        self.let_go(event);
         // If this was the last handle, the bus's own threads drain it, not this one.
         context::within_bus(self.key, || drop(hold));
     }

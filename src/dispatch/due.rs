@@ -60,7 +60,7 @@ impl Engine {
 
     /// Waits for what is due until the bus ends. No user code runs here but wakers.
     fn keep_time(&self) {
-        while let Some(due) = self.later.timers.wait_due(|due| self.later.hand(due)) {
+        while let Some(due) = self.later.timers.wait_due(|due| self.later.hand_on(due)) {
             self.is_due(due);
         }
     }
@@ -100,7 +100,7 @@ impl Engine {
         let later = &self.later;
         loop {
             let came = later.came.listen();
-            if self.do_next_due() {
+            if self.do_next_due(None) {
                 continue;
             }
             if later.is_stopped() {
@@ -110,12 +110,12 @@ impl Engine {
         }
     }
 
-    /// Does one thing that is due, if there is one.
-    pub(crate) fn do_next_due(&self) -> bool {
-        self.later.next_work().map(|work| self.do_work(work)).is_some()
+    /// Does one thing that is due, if there is one; `worker` says who, if it is a worker.
+    pub(crate) fn do_next_due(&self, worker: Option<usize>) -> bool {
+        self.later.next_work().map(|work| self.do_work(work, worker)).is_some()
     }
 
-    fn do_work(&self, work: Work) {
+    fn do_work(&self, work: Work, worker: Option<usize>) {
         // Whoever shuts the bus down reports a delayed event that meets a closed bus; it waits until then.
         match work {
             Work::Publish(delayed) if !self.table().is_open => {
@@ -125,7 +125,7 @@ impl Engine {
             work => {
                 self.later.settle(&work);
                 match work {
-                    Work::Retry(late) => self.try_again(late),
+                    Work::Retry(late) => self.try_again(late, worker),
                     Work::Publish(delayed) => self.publish_delayed(delayed),
                 }
             }
@@ -143,6 +143,6 @@ impl Engine {
     #[cfg(feature = "queued")]
     pub(crate) fn fire_next(&self) -> bool {
         let due = self.later.timers.take_due();
-        due.map(|due| self.is_due(self.later.hand(due))).is_some()
+        due.map(|due| self.is_due(self.later.hand_on(due))).is_some()
     }
 }

@@ -20,7 +20,6 @@ use crate::clock::{Deadline, Stopwatch};
 use crate::context;
 use crate::event::{Event, EventPublishError, EventType, PublishErrorKind};
 use crate::lanes::Place;
-use crate::quiet::drop_quietly;
 use crate::sync::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
@@ -270,7 +269,7 @@ impl Engine {
             self.add_letter(DeadLetter::dropped(&event, sequence));
             self.after_pin();
         }
-        drop_quietly(event);
+        self.let_go(event);
         if let Some(tail) = tail {
             tail.drop_event();
         }

@@ -29,6 +29,16 @@ pub(crate) enum Due {
     Overdue(Arc<Overdue>),
 }
 
+impl Due {
+    /// The key of the subscription whose retry it is.
+    fn subscription(&self) -> Option<u64> {
+        match self {
+            Due::Work(Work::Retry(late)) => Some(late.subscriber.entry.key),
+            _ => None,
+        }
+    }
+}
+
 /// What is to be done when it is due, by somebody who may run handlers.
 #[derive(Debug)]
 pub(crate) enum Work {
@@ -53,7 +63,11 @@ pub(crate) struct Later {
 impl Later {
     pub(crate) fn new(clock: Clock) -> Self {
         Later {
-            timers: Timers::new(clock.clone(), WAITING_RETRIES_MAX + WAITING_EVENTS_MAX + BELLS_MAX),
+            timers: Timers::new(
+                clock.clone(),
+                WAITING_RETRIES_MAX + WAITING_EVENTS_MAX + BELLS_MAX,
+                Due::subscription,
+            ),
             clock,
             due: SegQueue::new(),
             came: Signal::new(),
@@ -118,26 +132,20 @@ impl Later {
         work
     }
 
-    /// Takes back all delayed events: the bus is closed.
-    pub(crate) fn take_events(&self) -> Vec<Arc<Event>> {
-        let mut taken: Vec<Work> = Vec::new();
-        for due in self.timers.take_where(|due| matches!(due, Due::Work(Work::Publish(_)))) {
-            if let Due::Work(work) = due {
-                taken.push(work);
-            }
-        }
+    /// Takes back all delayed events: the bus is closed, and whoever ends it reports them.
+    pub(crate) fn unpublish(&self) {
+        let mut taken: Vec<Due> = self.timers.take_where(|due| matches!(due, Due::Work(Work::Publish(_))));
         for _ in 0..self.due.len() {
             match self.due.pop() {
                 Some(retry @ Work::Retry(_)) => self.due.push(retry),
-                event => taken.extend(event),
+                event => taken.extend(event.map(Due::Work)),
             }
         }
-        taken.iter().for_each(|work| self.settle(work));
-        let events = taken.into_iter().filter_map(|work| match work {
-            Work::Publish(delayed) => Some((*delayed).into_event()),
-            Work::Retry(_) => None,
-        });
-        events.chain(self.unpublished()).collect()
+        for due in taken {
+            if let Due::Work(Work::Publish(delayed)) = due {
+                self.leave_unpublished((*delayed).into_event());
+            }
+        }
     }
 
     /// A delayed event met a closed bus.
@@ -164,7 +172,7 @@ impl Later {
     }
 
     /// Puts work among what is due; gives back what is to be done at once.
-    pub(super) fn hand(&self, due: Due) -> Option<Due> {
+    pub(super) fn hand_on(&self, due: Due) -> Option<Due> {
         match due {
             Due::Work(work) => {
                 self.due.push(work);
@@ -174,12 +182,11 @@ impl Later {
         }
     }
 
+    /// Takes back the retries of a subscription.
     #[allow(clippy::vec_box, reason = "they are boxed where they wait")]
-    /// Takes back the retries of which `is_its` says yes.
-    pub(super) fn take_retries(&self, is_its: impl Fn(&Late) -> bool) -> Vec<Box<Late>> {
-        let taken = self.timers.take_where(|due| matches!(due, Due::Work(Work::Retry(late)) if is_its(late)));
+    pub(super) fn take_retries(&self, subscription: u64) -> Vec<Box<Late>> {
         let mut retries = Vec::new();
-        for due in taken {
+        for due in self.timers.take_group(subscription) {
             if let Due::Work(work) = due {
                 self.settle(&work);
                 retries.extend(if let Work::Retry(late) = work { Some(late) } else { None });
@@ -189,7 +196,7 @@ impl Later {
     }
 
     /// Takes back a time limit.
-    pub(super) fn cancel(&self, ticket: Ticket) {
+    pub(super) fn cancel_limit(&self, ticket: Ticket) {
         drop(self.timers.cancel(ticket));
     }
 

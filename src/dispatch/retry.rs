@@ -11,7 +11,6 @@ use super::time_limit::EventTimeoutError;
 use super::watch::Watch;
 use crate::clock::Timestamp;
 use crate::event::Event;
-use crate::quiet::drop_quietly;
 use crate::sync::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,15 +164,22 @@ impl Late {
 }
 
 impl Engine {
-    /// Makes one more attempt, on this thread.
-    pub(crate) fn try_again(&self, late: Box<Late>) {
+    /// Makes one more attempt, on this thread; a worker's event lies on its desk meanwhile.
+    #[cfg_attr(not(feature = "queued"), allow(unused_variables, reason = "there are no workers"))]
+    pub(crate) fn try_again(&self, late: Box<Late>, worker: Option<usize>) {
         let (event, sequence) = (Arc::clone(&late.event), late.sequence);
+        #[cfg(feature = "queued")]
+        let desks = self.queue.as_ref().map(|queue| &queue.desks);
+        #[cfg(feature = "queued")]
+        let shown = desks.zip(worker).map(|(desks, worker)| desks.show(worker, &event, sequence));
         self.pinned(|shard, view, _, pin| {
             self.look_again(view, shard);
             let turn = Turn::new(self, pin, &view.turns, &event, sequence);
             self.frame(&event, 0).enter(|| turn.retry(late));
         });
-        drop_quietly(event);
+        #[cfg(feature = "queued")]
+        drop(shown);
+        self.let_go(event);
     }
 
     /// Cancels the retries of a subscription that has ended.
@@ -181,7 +187,7 @@ impl Engine {
         if subscriber.waiting_retries() == 0 {
             return;
         }
-        for late in self.later.take_retries(|late| late.subscriber.entry.key == subscriber.entry.key) {
+        for late in self.later.take_retries(subscriber.entry.key) {
             self.cancel(late);
         }
     }

@@ -206,6 +206,6 @@ impl Engine {
             let turn = Turn::new(self, pin, &view.turns, &event, late.sequence);
             self.frame(&event, 0).enter(|| turn.end_attempt(late, result, timing));
         });
-        drop_quietly(event);
+        self.let_go(event);
     }
 }

@@ -98,6 +98,6 @@ impl<'a> Watchdog<'a> {
 
 impl Drop for Watchdog<'_> {
     fn drop(&mut self) {
-        self.engine.later.cancel(self.ticket);
+        self.engine.later.cancel_limit(self.ticket);
     }
 }

@@ -10,7 +10,6 @@ use super::engine::{Engine, Owner};
 use super::queue::{Job, Queue, WaitStrategy};
 use crate::clock::Deadline;
 use crate::lanes::TURN_MAX;
-use crate::quiet::drop_quietly;
 use crate::sync::Ordering;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use std::sync::Arc;
@@ -82,7 +81,7 @@ impl Engine {
         loop {
             // Before the last look, so that what came in before workers were sent home is found: see `Engine::offer`.
             let is_stopping = queue.is_stopping.load(Ordering::SeqCst);
-            let had_work = self.do_next_due();
+            let had_work = self.do_next_due(Some(worker));
             if let Some(mut lane) = queue.lanes.hold() {
                 let is_wanted = || self.later.has_due() || queue.is_stopping.load(Ordering::SeqCst);
                 loop {
@@ -90,7 +89,7 @@ impl Engine {
                         let shown = queue.desks.show(worker, &job.event, job.sequence);
                         self.run(&job, Some(shown));
                         let Job { event, tail, route, .. } = job;
-                        drop_quietly((event, tail));
+                        self.let_go((event, tail));
                         routes.push(route);
                     }
                     if !lane.lingers(is_wanted) {
@@ -117,7 +116,7 @@ impl Engine {
         lane.leave();
         job.map(|job| {
             self.run(&job, None);
-            drop_quietly(job);
+            self.let_go(job);
         })
         .is_some()
     }

@@ -181,6 +181,26 @@ fn what_makes_room_goes_once_and_its_place_stays_taken() {
     });
 }
 
+/// Two publishers find the room that was freed, at the same moment. Catches one that is refused while another is about to take
+/// the last freed places into account.
+#[test]
+fn all_that_was_freed_can_be_reserved_at_once() {
+    check(None, || {
+        let modelled = Modelled::new(2);
+        modelled.put(NORMAL, 0);
+        modelled.put(NORMAL, 1);
+        assert_eq!(modelled.turn(), Some(vec![0, 1]));
+        let publishers = [2, 3].map(|item| {
+            let modelled = Rc::clone(&modelled);
+            thread::spawn(move || modelled.put_over_oldest(item))
+        });
+        for publisher in publishers {
+            assert_eq!(publisher.join().expect("nobody panics"), None, "there is room for both");
+        }
+        assert_eq!(sorted(modelled.sweep()), [2, 3]);
+    });
+}
+
 /// One waits for the only place while a worker frees it. Catches a place that is freed after the last look and not
 /// signalled, as it would be if either side's two accesses could change places.
 #[test]
