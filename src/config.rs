@@ -19,7 +19,7 @@ pub const LANE_ROOM_MAX: usize = 1 << 20;
 pub const QUEUE_ROOM_MAX: usize = 1 << 24;
 
 /// How many bands a lane has.
-const BANDS: usize = 4;
+pub(crate) const BANDS: usize = 4;
 
 const LANES_PER_WORKER: usize = 4;
 

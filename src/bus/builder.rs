@@ -25,6 +25,10 @@ use std::sync::Arc;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+#[cfg(feature = "queued")]
+const _: () =
+    assert!(crate::config::BANDS == crate::lanes::BANDS, "room is checked for the bands that there are");
+
 /// What `publish` validates. `emit_typed` always does.
 #[cfg(feature = "schema")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,9 +133,9 @@ impl EventBusBuilder {
         self
     }
 
-    #[cfg(any(feature = "queued", feature = "async"))]
     /// Keeps a dead letter of each event that was discarded for want of room or at the limit of a shutdown, and of each
     /// delivery for which a mailbox had no room. Default: no.
+    #[cfg(any(feature = "queued", feature = "async"))]
     pub fn keep_dropped(mut self) -> Self {
         self.keeps_dropped = true;
         self

@@ -51,7 +51,8 @@ impl EventBus {
     }
 
     /// Publishes as [`publish`](Self::publish) does, when the future is first polled; where there is no room, in a lane or
-    /// a mailbox, it waits without blocking the thread. A future that is dropped before it is done did nothing.
+    /// a mailbox, it waits without blocking the thread. A future that is dropped before it is done did nothing. Inside the
+    /// bus's own code only an asynchronous handler waits, and it does not while somebody waits for a place in its mailbox.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).

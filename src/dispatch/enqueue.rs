@@ -45,6 +45,17 @@ pub(crate) struct Dropped {
     tail: Option<Arc<Tail>>,
 }
 
+/// Without asynchronous handlers nobody waits inside the bus.
+#[cfg(not(feature = "async"))]
+enum WaitingHost {}
+
+#[cfg(not(feature = "async"))]
+impl WaitingHost {
+    fn holds_up_a_turn(&self) -> bool {
+        match *self {}
+    }
+}
+
 impl Job {
     /// It will not be handled.
     pub(crate) fn into_dropped(self) -> Dropped {
@@ -123,19 +134,11 @@ impl Engine {
         };
         // Inside a handler the room might never come. Only an asynchronous one holds up nothing while it waits, unless a turn
         // waits for its own mailbox.
-        #[cfg(feature = "async")]
         let host = self.waiting_host();
-        #[cfg(feature = "async")]
-        let is_host = host.is_some();
-        #[cfg(not(feature = "async"))]
-        let is_host = false;
-        let may_wait = is_host || !context::is_inside(self.key);
+        let may_wait = host.is_some() || !context::is_inside(self.key);
         let limit = queue.limit().filter(|_| may_wait).unwrap_or_default();
         let mut alarm = (!limit.is_zero()).then(|| self.alarm(limit)).flatten();
-        #[cfg_attr(not(feature = "async"), allow(unused_mut, reason = "it waits for as long as it may"))]
-        let mut waited = limit;
-        #[cfg(feature = "async")]
-        let stopwatch = Stopwatch::start();
+        let (stopwatch, mut waited) = (Stopwatch::start(), limit);
         while let Some(alarm) = alarm.as_mut().filter(|alarm| !alarm.is_past()) {
             let mut waiter = queue.lanes.waiter(place);
             event = match self.offer(queue, event, place, tail) {
@@ -143,7 +146,6 @@ impl Engine {
                 Err(Denied::For(error)) => return Err(error),
                 Err(Denied::Full(event)) => event,
             };
-            #[cfg(feature = "async")]
             if host.as_ref().is_some_and(WaitingHost::holds_up_a_turn) {
                 waited = stopwatch.elapsed();
                 break;
@@ -164,6 +166,13 @@ impl Engine {
         context::with_host(self.key, |host| host.downcast_ref::<Arc<Mailbox>>().map(Arc::clone))
             .flatten()
             .map(WaitingHost::new)
+    }
+
+    /// Nobody: there are no asynchronous handlers.
+    #[cfg(not(feature = "async"))]
+    #[allow(clippy::unused_self, reason = "as with asynchronous handlers")]
+    fn waiting_host(&self) -> Option<WaitingHost> {
+        None
     }
 
     /// One try to put an event in its lane.

@@ -226,8 +226,8 @@ impl Mailbox {
         std::iter::from_fn(|| self.deliveries.pop())
     }
 
-    #[allow(clippy::vec_box, reason = "they are boxed in the mailbox")]
     /// Stops the tasks, and hands out what waits and what they are handling.
+    #[allow(clippy::vec_box, reason = "they are boxed in the mailbox")]
     pub(crate) fn stop(&self) -> Vec<Box<Late>> {
         self.is_stopped.store(true, Ordering::SeqCst);
         let mut left: Vec<_> = self.drain().collect();

@@ -138,13 +138,13 @@ impl<T> Lanes<T> {
         loop {
             let (is_urgent, is_ready) = (!self.urgent.is_empty(), !self.ready.is_empty());
             // Ordering: Relaxed. It guards nothing; workers that disagree give each other's lanes a turn more or less.
-            let is_passed = is_urgent && is_ready && self.was_urgent.load(Ordering::Relaxed);
-            let urgent = if is_passed { None } else { self.urgent.pop() };
+            let looks_for_others = is_urgent && is_ready && self.was_urgent.load(Ordering::Relaxed);
+            let urgent = if looks_for_others { None } else { self.urgent.pop() };
             let (number, listed) = match urgent {
                 Some(number) => (number, URGENT),
                 None => (self.ready.pop()?, READY),
             };
-            if self.lanes[number].begin(listed, is_passed) {
+            if self.lanes[number].begin(listed, looks_for_others) {
                 self.was_urgent.store(listed == URGENT, Ordering::Relaxed);
                 let turn = match listed {
                     URGENT if is_ready => usize::from(PASSED_MAX),
