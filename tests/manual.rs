@@ -190,6 +190,25 @@ fn a_time_limit_is_over_on_the_virtual_clock() {
 }
 
 #[test]
+fn a_handler_that_fails_after_its_end_is_not_tried_again_and_makes_a_letter_of_its_last_attempt_alone() {
+    for (attempts, cancelled, dead_lettered) in [(2, 1, 0), (1, 0, 1)] {
+        let (bus, driver) = manual();
+        let fails = |delivery: OwnedDelivery| async move {
+            delivery.bus().sleep(SECOND).await;
+            Err::<(), _>("no")
+        };
+        let subscription = bus.subscribe("*").attempts(attempts).async_handler(fails).unwrap();
+        publish(&bus, "a");
+        driver.run_until_idle();
+        subscription.unsubscribe();
+        driver.advance(SECOND * 60);
+        let deliveries = lawful(&bus).deliveries;
+        assert_eq!((deliveries.cancelled, deliveries.dead_lettered), (cancelled, dead_lettered));
+        assert_eq!(deliveries.pending, 0);
+    }
+}
+
+#[test]
 fn where_the_policy_is_to_wait_it_refuses() {
     let builder = EventBus::builder().lanes(1).lane_room(1).overflow(Overflow::Block(SECOND * 3_600));
     let (bus, driver) = builder.manual().build().unwrap();

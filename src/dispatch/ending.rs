@@ -50,9 +50,11 @@ impl Turn<'_> {
             late.is_counted = false;
             let is_worth_it = handler.is_none_or(|handler| handler.is_worth_retrying(&failure));
             late.chain = told(failure);
-            let Some(handler) = handler.filter(|_| is_worth_it && late.has_attempts_left()) else {
+            if !is_worth_it || !late.has_attempts_left() {
                 return self.bury(late);
-            };
+            }
+            // Unsubscribed while its future ran: nobody is left to try again.
+            let Some(handler) = handler else { return self.engine.cancel(late) };
             if let Some(backoff) = self.backoff(handler).filter(|_| !late.is_awaited) {
                 // What a driver drives must be the same each time.
                 let wait = match self.engine.is_manual() {
