@@ -1,7 +1,7 @@
 //! Time limits of async waits: a bell that the bus's timers ring, so that no runtime is needed.
 
 use super::engine::Engine;
-use super::later::Due;
+use super::later::{Due, Limit};
 use crate::sync::{AtomicBool, Ordering, Signal, SignalListener};
 use crate::timers::Ticket;
 use std::future::{Future as _, poll_fn};
@@ -43,7 +43,7 @@ impl Engine {
     pub(crate) fn alarm(&self, limit: Duration) -> Option<Alarm<'_>> {
         let bell = Arc::new(Bell::default());
         let rung = bell.signal.listen();
-        let ticket = self.wait_for(limit, Due::Bell(Arc::clone(&bell))).ok()?;
+        let ticket = self.wait_for(limit, Due::Limit(Limit::Bell(Arc::clone(&bell)))).ok()?;
         Some(Alarm { engine: self, bell, ticket, rung })
     }
 }

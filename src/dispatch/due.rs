@@ -5,7 +5,7 @@
 //! the later ones. Both threads are started by the first that needs them. A manual bus has none: its driver moves the clock.
 
 use super::engine::Engine;
-use super::later::{Due, Work};
+use super::later::{Due, Limit, Work};
 use super::retry::Late;
 #[cfg(feature = "queued")]
 use crate::clock::Moment;
@@ -35,7 +35,7 @@ impl Engine {
                 self.later.settle(&work);
                 work
             }
-            _ => unreachable!("what went in comes back"),
+            Due::Limit(_) => unreachable!("what went in comes back"),
         })
     }
 
@@ -60,18 +60,17 @@ impl Engine {
 
     /// Waits for what is due until the bus ends. No user code runs here but wakers.
     fn keep_time(&self) {
-        while let Some(due) = self.later.timers.wait_due(|due| self.later.hand_on(due)) {
-            self.is_due(due);
+        while let Some(limit) = self.later.timers.wait_due(|due| self.later.hand_on(due)) {
+            self.is_due(limit);
         }
     }
 
     /// The time of something has come: work is among what is due already.
-    fn is_due(&self, due: Option<Due>) {
-        match due {
+    fn is_due(&self, limit: Option<Limit>) {
+        match limit {
             None => self.offer_work(),
-            Some(Due::Bell(bell)) => bell.ring(),
-            Some(Due::Overdue(overdue)) => overdue.report(),
-            Some(Due::Work(_)) => unreachable!("work was handed on"),
+            Some(Limit::Bell(bell)) => bell.ring(),
+            Some(Limit::Overdue(overdue)) => overdue.report(),
         }
     }
 

@@ -25,6 +25,12 @@ const BELLS_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) enum Due {
     Work(Work),
+    Limit(Limit),
+}
+
+/// The end of a time limit: it takes a word and no time.
+#[derive(Debug)]
+pub(crate) enum Limit {
     Bell(Arc<Bell>),
     Overdue(Arc<Overdue>),
 }
@@ -119,9 +125,9 @@ impl Later {
         for due in self.timers.stop() {
             match due {
                 Due::Work(waiting) => work.push(waiting),
-                Due::Bell(bell) => bell.ring(),
+                Due::Limit(Limit::Bell(bell)) => bell.ring(),
                 // The handler is running still; nobody is left to say when it is too long.
-                Due::Overdue(_) => {}
+                Due::Limit(Limit::Overdue(_)) => {}
             }
         }
         work.extend(std::iter::from_fn(|| self.due.pop()));
@@ -172,13 +178,13 @@ impl Later {
     }
 
     /// Puts work among what is due; gives back what is to be done at once.
-    pub(super) fn hand_on(&self, due: Due) -> Option<Due> {
+    pub(super) fn hand_on(&self, due: Due) -> Option<Limit> {
         match due {
             Due::Work(work) => {
                 self.due.push(work);
                 None
             }
-            other => Some(other),
+            Due::Limit(limit) => Some(limit),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::alarm::Bell;
 use super::engine::Engine;
-use super::later::Due;
+use super::later::{Due, Limit};
 use super::subscriber::Subscriber;
 use crate::event::Event;
 use crate::quiet::log;
@@ -85,7 +85,7 @@ impl<'a> Watchdog<'a> {
             limit,
             bell: Bell::default(),
         });
-        let ticket = engine.wait_for(limit, Due::Overdue(Arc::clone(&overdue))).ok()?;
+        let ticket = engine.wait_for(limit, Due::Limit(Limit::Overdue(Arc::clone(&overdue)))).ok()?;
         Some(Watchdog { engine, overdue, ticket })
     }
 
