@@ -128,6 +128,12 @@ impl<T> Ring<T> {
         self.last.load(Ordering::Acquire)
     }
 
+    /// Whether anything was recorded after `sequence`, by now: see `push`.
+    #[cfg(feature = "stream")]
+    pub(crate) fn has_after(&self, sequence: u64) -> bool {
+        self.last.load(Ordering::SeqCst) > sequence
+    }
+
     /// The oldest sequence number that can still be kept; 1 on an empty ring.
     pub(crate) fn first_sequence(&self) -> u64 {
         self.last_sequence().saturating_sub(self.capacity()) + 1
@@ -136,8 +142,9 @@ impl<T> Ring<T> {
     /// Records `value`; returns its sequence number and the value that made room, if any.
     #[inline]
     pub(crate) fn push(&self, spare: &mut Spare<T>, value: T) -> (u64, Option<T>) {
-        // Ordering: AcqRel orders publishers that synchronise only through this counter.
-        let sequence = self.last.fetch_add(1, Ordering::AcqRel) + 1;
+        // Ordering: orders publishers that synchronise only through this counter. SeqCst, with `has_after`: of "record, then
+        // look who sleeps" and "go to sleep, then look what was recorded" one sees the other.
+        let sequence = self.last.fetch_add(1, Ordering::SeqCst) + 1;
         let mut node = spare.0.take().unwrap_or_else(Owned::empty);
         // SAFETY: a spare is looked at by nobody: it is new, or `push` made sure of it below.
         let fresh = unsafe { node.node() };

@@ -182,6 +182,7 @@ fn queues_without_a_bound_of_their_own_are_known() {
         "src/bus/runtime.rs",
         "src/dispatch/chores.rs",
         "src/dispatch/engine.rs",
+        "src/dispatch/feed.rs",
         "src/dispatch/later.rs",
         "src/dispatch/slots.rs",
         "src/dispatch/watch.rs",

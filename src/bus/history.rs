@@ -18,6 +18,10 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    pub(crate) fn new(sequence: u64, event: Arc<Event>) -> Self {
+        Recorded { sequence, event }
+    }
+
     /// The number of the publication.
     #[must_use]
     pub fn sequence(&self) -> u64 {
@@ -189,7 +193,7 @@ impl HistoryQuery<'_> {
         let (first, last) = (ring.first_sequence(), ring.last_sequence());
         let reader = ring.reader();
         let read = |sequence| match reader.get(sequence) {
-            Record::Found(event) => Some(Recorded { sequence, event }),
+            Record::Found(event) => Some(Recorded::new(sequence, event)),
             Record::Pending | Record::Gone => None,
         };
         let is_asked_for = |recorded: &Recorded| self.is_met_by(recorded, glob);

@@ -9,6 +9,7 @@
 //!   subscriptions to payloads of a Rust type; `subscription`: the handle on one, and waiting for its end;
 //!   `registry`: who is subscribed, the writers' side of the snapshot;
 //! - `publish`: handing events in, validated or not; `schedule`: handing them in later;
+//! - `feed`: events as they are recorded, for readers that take them when they like;
 //! - `runtime`: where asynchronous handlers run; `manual`: a bus that a test drives;
 //! - `flush`: waiting until events are handled; `lifetime`: the end;
 //! - `history`, `dead_letters`, `counts` and `stats`, `types`: what can be asked of it afterwards;
@@ -17,6 +18,8 @@
 mod builder;
 mod counts;
 mod dead_letters;
+#[cfg(feature = "stream")]
+mod feed;
 mod flush;
 mod global;
 mod history;
@@ -40,6 +43,8 @@ pub use builder::EventBusBuilder;
 pub use builder::Validation;
 pub use counts::{DeliveryStats, HistoryStats, Stats, SubscriberStats};
 pub use dead_letters::DeadLetterQueue;
+#[cfg(feature = "stream")]
+pub use feed::{EventFeed, FEED_ROOM_MAX, FeedBuilder, FeedItem, FeedOverflow, FeedReader};
 pub use flush::FlushError;
 pub use global::{
     AlreadySet, get_event_bus, get_event_stats, init_event_bus, publish_event, publish_event_async,

@@ -6,12 +6,16 @@
 
 use crate::dispatch::chores::LOOKS_PER_CHANGE;
 use crate::dispatch::engine::Engine;
+#[cfg(feature = "stream")]
+use crate::dispatch::feed::FeedEnd;
 use crate::dispatch::handler::{Call, Filter, Handler, RetryIf};
 use crate::dispatch::latency::Histogram;
 #[cfg(feature = "async")]
 use crate::dispatch::mailbox::Mailbox;
 use crate::dispatch::retry::Backoff;
 use crate::dispatch::slots::Entry;
+#[cfg(feature = "stream")]
+use crate::dispatch::slots::FEED;
 use crate::dispatch::subscriber::{Extras, Subscriber, Wishes};
 use crate::matcher::Pattern;
 use dashmap::DashMap;
@@ -88,14 +92,10 @@ impl Registry {
             call,
         } = request;
         let mut writer = self.writer();
-        let table = engine.table();
-        if !table.is_open {
+        if !engine.table().is_open {
             return Err(Refusal::Closed);
         }
-        // A slot is free only after its `once` subscription was announced as spent, so the order matters: a
-        // slot in hand, the spent ones are struck before anybody else moves in.
-        let free = engine.grace.free_slot();
-        self.strike_spent(engine, &mut writer);
+        let free = self.free_slot(engine, &mut writer);
         let id = match id {
             Some(id) if self.by_id.contains_key(&id) => {
                 free.inspect(|slot| engine.grace.give_slot(*slot));
@@ -104,10 +104,7 @@ impl Registry {
             Some(id) => id,
             None => self.generate_id(&mut writer),
         };
-        let slot = free.unwrap_or_else(|| {
-            writer.next_slot += 1;
-            writer.next_slot - 1
-        });
+        let slot = writer.slot(free);
         writer.last_key += 1;
         let entry = engine.slots.entry(slot, writer.last_key, priority);
         let is_timed = time_limit.is_some() || engine.latencies.is_some() || engine.slow_after.is_some();
@@ -136,13 +133,49 @@ impl Registry {
             retry_if,
             subscriber: Arc::clone(&subscriber),
         };
-        engine.slots.put(&entry, Box::new(handler));
-        writer.live.insert(entry.key, Arc::clone(&subscriber));
         self.by_id.insert(id, Arc::clone(&subscriber));
-        let table = engine.table();
-        engine
-            .set_table(table.with(&subscriber.patterns, entry, |entry| writer.live.contains_key(&entry.key)));
+        writer.move_in(engine, handler);
         Ok(subscriber)
+    }
+
+    /// Opens a feed: from now on every publish that begins puts its event in. It is no subscription to be found by its id.
+    #[cfg(feature = "stream")]
+    pub(crate) fn open_feed(
+        &self,
+        engine: &Engine,
+        patterns: Box<[Pattern]>,
+        end: FeedEnd,
+    ) -> Result<Arc<Subscriber>, Refusal> {
+        engine.tidy(LOOKS_PER_CHANGE);
+        let mut writer = self.writer();
+        if !engine.table().is_open {
+            return Err(Refusal::Closed);
+        }
+        let free = self.free_slot(engine, &mut writer);
+        let slot = writer.slot(free);
+        writer.last_key += 1;
+        let entry = engine.slots.entry(slot, writer.last_key | FEED, 0);
+        let id = SmolStr::new_static("feed");
+        let wishes = Wishes { id, patterns, attempts_max: 1, once: false, extras: None };
+        let subscriber = Arc::new(Subscriber::new(wishes, entry, turns_of(engine, slot)));
+        let handler = Handler {
+            key: entry.key,
+            is_guarded: false,
+            call: Call::Feed(end),
+            filter: None,
+            retry_if: None,
+            subscriber: Arc::clone(&subscriber),
+        };
+        writer.move_in(engine, handler);
+        Ok(subscriber)
+    }
+
+    /// A slot that was used before, if there is one. It is free only after its `once` subscription was announced as spent, so
+    /// the order matters: a slot in hand, the spent ones are struck before anybody else moves in.
+    fn free_slot(&self, engine: &Engine, writer: &mut Writer) -> Option<u32> {
+        let free = engine.grace.free_slot();
+        self.strike_spent(engine, writer);
+        free
     }
 
     fn generate_id(&self, writer: &mut Writer) -> SmolStr {
@@ -189,7 +222,9 @@ impl Registry {
     /// Takes a subscription out of the table and its handler out of its slot; false if it is not there.
     fn strike(&self, engine: &Engine, writer: &mut Writer, entry: &Entry) -> bool {
         let Some(subscriber) = writer.live.remove(&entry.key) else { return false };
-        self.by_id.remove(subscriber.id());
+        if !entry.is_feed() {
+            self.by_id.remove(subscriber.id());
+        }
         let table = engine.table();
         let is_live = |entry: &Entry| writer.live.contains_key(&entry.key);
         engine.set_table(table.without(entry, &subscriber.patterns, is_live));
@@ -216,7 +251,8 @@ impl Registry {
     /// The live subscriptions, in order of subscribing.
     pub(crate) fn subscribers(&self, engine: &Engine) -> Vec<Arc<Subscriber>> {
         self.tidy(engine);
-        let mut subscribers: Vec<_> = self.writer().live.values().cloned().collect();
+        let live = |subscriber: &&Arc<Subscriber>| !subscriber.entry.is_feed();
+        let mut subscribers: Vec<_> = self.writer().live.values().filter(live).cloned().collect();
         subscribers.sort_unstable_by_key(|subscriber| subscriber.entry.key);
         subscribers
     }
@@ -224,6 +260,25 @@ impl Registry {
     fn tidy(&self, engine: &Engine) {
         let mut writer = self.writer();
         self.strike_spent(engine, &mut writer);
+    }
+}
+
+impl Writer {
+    fn slot(&mut self, free: Option<u32>) -> u32 {
+        free.unwrap_or_else(|| {
+            self.next_slot += 1;
+            self.next_slot - 1
+        })
+    }
+
+    /// Puts a handler in its slot and into the next table.
+    fn move_in(&mut self, engine: &Engine, handler: Handler) {
+        let subscriber = Arc::clone(&handler.subscriber);
+        let entry = subscriber.entry;
+        engine.slots.put(&entry, Box::new(handler));
+        self.live.insert(entry.key, Arc::clone(&subscriber));
+        let is_live = |entry: &Entry| self.live.contains_key(&entry.key);
+        engine.set_table(engine.table().with(&subscriber.patterns, entry, is_live));
     }
 }
 

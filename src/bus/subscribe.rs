@@ -238,14 +238,7 @@ impl<'a> SubscriptionBuilder<'a> {
     }
 
     pub(super) fn subscribe(self, call: Call) -> Result<Subscription, EventSubscriptionError> {
-        let patterns = self.patterns?;
-        if patterns.is_empty() {
-            return Err(SubscriptionErrorKind::NoPatterns.into());
-        }
-        if patterns.len() > PATTERNS_MAX {
-            let kind = SubscriptionErrorKind::TooManyPatterns { given: patterns.len(), limit: PATTERNS_MAX };
-            return Err(kind.into());
-        }
+        let patterns = checked_patterns(self.patterns)?;
         if let Some(id) = &self.id {
             check_text("subscriber_id", id).map_err(SubscriptionErrorKind::InvalidId)?;
         }
@@ -254,7 +247,7 @@ impl<'a> SubscriptionBuilder<'a> {
         }
         let request = Request {
             id: self.id,
-            patterns: patterns.into_boxed_slice(),
+            patterns,
             priority: self.priority,
             attempts_max: self.attempts_max,
             backoff: self.backoff,
@@ -272,6 +265,21 @@ impl<'a> SubscriptionBuilder<'a> {
         })?;
         Ok(Subscription::new(self.bus, subscriber))
     }
+}
+
+/// The patterns, if there are some and not too many.
+pub(super) fn checked_patterns(
+    patterns: Result<Vec<Pattern>, EventSubscriptionError>,
+) -> Result<Box<[Pattern]>, EventSubscriptionError> {
+    let patterns = patterns?;
+    if patterns.is_empty() {
+        return Err(SubscriptionErrorKind::NoPatterns.into());
+    }
+    if patterns.len() > PATTERNS_MAX {
+        let kind = SubscriptionErrorKind::TooManyPatterns { given: patterns.len(), limit: PATTERNS_MAX };
+        return Err(kind.into());
+    }
+    Ok(patterns.into_boxed_slice())
 }
 
 #[cfg(feature = "async")]

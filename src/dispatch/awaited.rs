@@ -7,6 +7,10 @@
 #[cfg(feature = "async")]
 use super::alarm::Alarm;
 use super::engine::Engine;
+#[cfg(feature = "stream")]
+use super::feeding::FeedPlaces;
+#[cfg(feature = "async")]
+use super::handler::Handler;
 #[cfg(feature = "async")]
 use super::mailbox::{AsyncCall, HeldPlace, Mailbox};
 use super::retry::Tail;
@@ -22,15 +26,22 @@ use crate::event::{Event, EventPublishError};
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// What an async publisher brings along.
+/// What a publisher brings along who waits: for room beforehand, or for the end.
 #[derive(Default)]
 pub(crate) struct Awaited {
     tail: Option<Arc<Tail>>,
+    #[cfg(feature = "stream")]
+    pub(super) places_in_feeds: FeedPlaces,
     #[cfg(feature = "async")]
     places: RefCell<Vec<HeldPlace>>,
 }
 
 impl Awaited {
+    #[cfg(feature = "stream")]
+    pub(super) fn with_places_in_feeds(places_in_feeds: FeedPlaces) -> Self {
+        Awaited { places_in_feeds, ..Awaited::default() }
+    }
+
     pub(super) fn tail(&self) -> Option<Arc<Tail>> {
         self.tail.clone()
     }
@@ -58,17 +69,25 @@ impl Engine {
         watch: Option<&Arc<Watch>>,
     ) -> Result<u64, EventPublishError> {
         let tail = watch.map(Tail::watched);
-        #[cfg(feature = "queued")]
-        if let Some(queue) = &self.queue {
-            return self.enqueue_async(queue, event, tail.as_ref()).await;
-        }
-        #[cfg(feature = "async")]
-        let places = self.wait_for_places(&event).await;
+        #[cfg(feature = "stream")]
+        let places_in_feeds = if self.has_blocking_feeds() {
+            self.wait_for_feeds_async(&event).await
+        } else {
+            FeedPlaces::default()
+        };
         let awaited = Awaited {
             tail,
+            #[cfg(feature = "stream")]
+            places_in_feeds,
             #[cfg(feature = "async")]
-            places: RefCell::new(places),
+            places: RefCell::default(),
         };
+        #[cfg(feature = "queued")]
+        if let Some(queue) = &self.queue {
+            return self.enqueue_async(queue, event, awaited).await;
+        }
+        #[cfg(feature = "async")]
+        let awaited = Awaited { places: RefCell::new(self.wait_for_places(&event).await), ..awaited };
         self.publish_here(event, Some(&awaited))
     }
 
@@ -96,37 +115,42 @@ impl Engine {
     /// What places there are, and the first mailbox in which there is none.
     #[cfg(feature = "async")]
     fn hold_places(&self, event: &Event) -> (Vec<HeldPlace>, Option<Arc<Mailbox>>) {
+        let (mut places, mut full) = (Vec::new(), None);
+        self.look_along(event, |handler| {
+            let Some(call) = handler.async_call() else { return };
+            if call.mailbox.patience().is_none() {
+                return;
+            }
+            match call.mailbox.hold_place() {
+                Some(place) => places.push(place),
+                None => {
+                    full.get_or_insert_with(|| Arc::clone(&call.mailbox));
+                }
+            }
+        });
+        (places, full)
+    }
+
+    /// Shows `look` all who would hear an event now.
+    #[cfg(feature = "async")]
+    pub(super) fn look_along(&self, event: &Event, mut look: impl FnMut(&Handler)) {
         self.pinned(|shard, view, scratch, pin| {
             self.look_again(view, shard);
-            let (mut places, mut full) = (Vec::new(), None);
-            let mut look = |route: &[Entry]| {
-                for entry in route {
-                    let handler = self.slots.get(entry, pin);
-                    let Some(call) = handler.and_then(|handler| handler.async_call()) else { continue };
-                    if call.mailbox.patience().is_none() {
-                        continue;
-                    }
-                    match call.mailbox.hold_place() {
-                        Some(place) => places.push(place),
-                        None => {
-                            full.get_or_insert_with(|| Arc::clone(&call.mailbox));
-                        }
-                    }
-                }
+            let mut along = |route: &[Entry]| {
+                route.iter().filter_map(|entry| self.slots.get(entry, pin)).for_each(&mut look);
             };
             match event.event_type() {
                 EventType::Named(name) => {
                     if let Some(known) = self.names.find(name, &view.table, &mut scratch.hits).as_ref() {
-                        look(known.shared_route().entries());
+                        along(known.shared_route().entries());
                     }
                 }
                 standard => {
                     if let Some(index) = standard.standard_index() {
-                        look(view.table.standard_route(index));
+                        along(view.table.standard_route(index));
                     }
                 }
             }
-            (places, full)
-        })
+        });
     }
 }

@@ -5,6 +5,8 @@
 use super::chores::{Chores, LetterListener};
 use super::dead_letter::DeadLetterInbox;
 use super::drops::Drops;
+#[cfg(feature = "stream")]
+use super::feed::Shards;
 use super::handler::Handler;
 use super::latency::Latencies;
 use super::later::Later;
@@ -20,6 +22,8 @@ use super::table::Table;
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::ring::Ring;
+#[cfg(feature = "stream")]
+use crate::sync::AtomicUsize;
 use crate::sync::{AtomicU64, Ordering, heavy_fence};
 use arc_swap::ArcSwap;
 use crossbeam_queue::SegQueue;
@@ -62,7 +66,10 @@ pub(crate) struct Engine {
     pub(super) version: CachePadded<AtomicU64>,
     table: ArcSwap<Table>,
     pub(crate) slots: Slots,
-    shards: ArcSwap<Vec<Arc<Shard>>>,
+    shards: Arc<ArcSwap<Vec<Arc<Shard>>>>,
+    /// How many feeds there are whose owners let publishers wait.
+    #[cfg(feature = "stream")]
+    pub(super) blocking_feeds: AtomicUsize,
     pub(crate) names: Names,
     pub(crate) history: History,
     pub(crate) grace: Grace,
@@ -115,7 +122,9 @@ impl Engine {
             version: CachePadded::new(AtomicU64::new(table.version)),
             table: ArcSwap::from_pointee(table),
             slots: Slots::new(),
-            shards: ArcSwap::default(),
+            shards: Arc::default(),
+            #[cfg(feature = "stream")]
+            blocking_feeds: AtomicUsize::new(0),
             names: Names::new(),
             history: match settings.history {
                 0 => History::Off(CachePadded::new(AtomicU64::new(0))),
@@ -161,6 +170,12 @@ impl Engine {
 
     pub(crate) fn shards(&self) -> Arc<Vec<Arc<Shard>>> {
         self.shards.load_full()
+    }
+
+    /// All shards there will ever be.
+    #[cfg(feature = "stream")]
+    pub(crate) fn all_shards(&self) -> Shards {
+        Arc::clone(&self.shards)
     }
 
     pub(crate) fn last_sequence(&self) -> u64 {

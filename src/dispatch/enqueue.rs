@@ -4,6 +4,7 @@
 //! that has a number is in the lane. Who waits for room holds no pin, and tries again from the beginning: subscriptions may
 //! have changed meanwhile.
 
+use super::awaited::Awaited;
 use super::dead_letter::DeadLetter;
 use super::delayed::Refused;
 use super::drops::DropCause;
@@ -15,7 +16,8 @@ use super::policy::Overflow;
 use super::publish::Passed;
 use super::queue::{Job, JobRoute, Queue};
 use super::retry::Tail;
-use super::shard::Shard;
+use super::shard::{Pin, Shard};
+use super::slots::parted;
 use crate::clock::{Deadline, Stopwatch};
 use crate::context;
 use crate::event::{Event, EventPublishError, EventType, PublishErrorKind};
@@ -85,13 +87,18 @@ impl Engine {
     }
 
     /// Publishes one event to the workers; waits for room as the bus's policy says.
-    pub(super) fn enqueue(&self, queue: &Queue, event: Arc<Event>) -> Result<u64, EventPublishError> {
+    pub(super) fn enqueue(
+        &self,
+        queue: &Queue,
+        event: Arc<Event>,
+        awaited: Option<&Awaited>,
+    ) -> Result<u64, EventPublishError> {
         let (event, _) = self.stamped(event)?;
         let place = queue.place_of(self.key, &event);
-        match self.offer(queue, event, place, None) {
+        match self.offer(queue, event, place, awaited) {
             Ok(sequence) => Ok(sequence),
             Err(Denied::For(error)) => Err(error),
-            Err(Denied::Full(event)) => self.enqueue_when_freed(queue, event, place),
+            Err(Denied::Full(event)) => self.enqueue_when_freed(queue, event, place, awaited),
         }
     }
 
@@ -101,13 +108,14 @@ impl Engine {
         queue: &Queue,
         mut event: Arc<Event>,
         place: Place,
+        awaited: Option<&Awaited>,
     ) -> Result<u64, EventPublishError> {
         // Inside a handler the room might never come: the worker that would make it is this one.
         let limit = queue.limit().filter(|_| !context::is_inside(self.key)).unwrap_or_default();
         let deadline = Deadline::after(limit);
         while !deadline.is_past() {
             let mut waiter = queue.lanes.waiter(place);
-            event = match self.offer(queue, event, place, None) {
+            event = match self.offer(queue, event, place, awaited) {
                 Ok(sequence) => return Ok(sequence),
                 Err(Denied::For(error)) => return Err(error),
                 Err(Denied::Full(event)) => event,
@@ -123,11 +131,11 @@ impl Engine {
         &self,
         queue: &Queue,
         event: Arc<Event>,
-        tail: Option<&Arc<Tail>>,
+        awaited: Awaited,
     ) -> Result<u64, EventPublishError> {
         let (mut event, _) = self.stamped(event)?;
         let place = queue.place_of(self.key, &event);
-        event = match self.offer(queue, event, place, tail) {
+        event = match self.offer(queue, event, place, Some(&awaited)) {
             Ok(sequence) => return Ok(sequence),
             Err(Denied::For(error)) => return Err(error),
             Err(Denied::Full(event)) => event,
@@ -141,7 +149,7 @@ impl Engine {
         let (stopwatch, mut waited) = (Stopwatch::start(), limit);
         while let Some(alarm) = alarm.as_mut().filter(|alarm| !alarm.is_past()) {
             let mut waiter = queue.lanes.waiter(place);
-            event = match self.offer(queue, event, place, tail) {
+            event = match self.offer(queue, event, place, Some(&awaited)) {
                 Ok(sequence) => return Ok(sequence),
                 Err(Denied::For(error)) => return Err(error),
                 Err(Denied::Full(event)) => event,
@@ -153,7 +161,7 @@ impl Engine {
             alarm.or(waiter.freed()).await;
         }
         // A bus that is shut down ends all waits, and says so here.
-        match self.offer(queue, event, place, tail) {
+        match self.offer(queue, event, place, Some(&awaited)) {
             Ok(sequence) => Ok(sequence),
             Err(Denied::For(error)) => Err(error),
             Err(Denied::Full(event)) => Err(self.refuse_full(queue, waited, event)),
@@ -182,12 +190,12 @@ impl Engine {
         queue: &Queue,
         event: Arc<Event>,
         place: Place,
-        tail: Option<&Arc<Tail>>,
+        awaited: Option<&Awaited>,
     ) -> Result<u64, Denied> {
         let mut dropped = None;
-        let Accepted { passed, wakes } = self.pinned(|shard, view, scratch, _| {
+        let Accepted { passed, wakes } = self.pinned_to_record(|shard, view, scratch, pin| {
             self.look_again(view, shard);
-            self.offer_pinned(queue, (event, place, tail), shard, view, scratch, &mut dropped)
+            self.offer_pinned(queue, (event, place, awaited), (shard, pin), view, scratch, &mut dropped)
         })?;
         if wakes {
             queue.sleepers.wake_one();
@@ -210,8 +218,8 @@ impl Engine {
     fn offer_pinned(
         &self,
         queue: &Queue,
-        (event, place, tail): (Arc<Event>, Place, Option<&Arc<Tail>>),
-        shard: &Shard,
+        (event, place, awaited): (Arc<Event>, Place, Option<&Awaited>),
+        (shard, pin): (&Shard, &Pin<'_>),
         view: &View,
         scratch: &mut Scratch,
         dropped: &mut Option<Dropped>,
@@ -232,7 +240,8 @@ impl Engine {
             (None, Some(known)) => JobRoute::Shared(known.shared_route()),
             (None, None) => JobRoute::Standard(Arc::default()),
         };
-        let is_heard = !route.entries().is_empty();
+        let (feeds, heard) = parted(route.entries());
+        let is_heard = !heard.is_empty();
         let (reserved, displaced) = if is_heard { queue.find_room(place) } else { (None, None) };
         if is_heard && reserved.is_none() && queue.settings.overflow != Overflow::DropNewest {
             return Err(Denied::Full(event));
@@ -246,19 +255,23 @@ impl Engine {
         shard.offered.add(1);
         shard.accepted.add(1);
         let (sequence, evicted) = self.record_shared(&mut scratch.spare, &event);
+        self.feed_if_any(feeds, pin, (sequence, &event), scratch, awaited);
+        let tail = awaited.and_then(Awaited::tail);
         let passed = |event| Passed { sequence, event, evicted };
         let Some(reserved) = reserved else {
             if is_heard {
-                *dropped = Some(Dropped { event, sequence, tail: tail.cloned() });
+                *dropped = Some(Dropped { event, sequence, tail });
                 return Ok(Accepted { passed: passed(None), wakes: false });
             }
             shard.completed.add(1);
-            tail.map(|tail| tail.end());
+            if let Some(tail) = tail {
+                tail.end();
+            }
             return Ok(Accepted { passed: passed(Some(event)), wakes: false });
         };
         *dropped = displaced.map(Job::into_dropped);
         let queued_for = self.latencies.as_ref().map(|_| Stopwatch::start());
-        let wakes = reserved.fill(Job { event, sequence, route, tail: tail.cloned(), queued_for });
+        let wakes = reserved.fill(Job { event, sequence, route, tail, queued_for });
         Ok(Accepted { passed: passed(None), wakes })
     }
 

@@ -1,6 +1,8 @@
 //! What a subscriber hands in, and what it is handed.
 
 use super::engine::Engine;
+#[cfg(feature = "stream")]
+use super::feed::{Feed, FeedEnd};
 #[cfg(feature = "async")]
 use super::mailbox::AsyncCall;
 use super::subscriber::Subscriber;
@@ -53,6 +55,9 @@ pub(crate) enum Call {
     Attended(SyncCall),
     #[cfg(feature = "async")]
     Async(AsyncCall),
+    /// No handler at all: it has no turn.
+    #[cfg(feature = "stream")]
+    Feed(FeedEnd),
 }
 
 impl Call {
@@ -61,6 +66,8 @@ impl Call {
             Call::Plain(_) | Call::Attended(_) => false,
             #[cfg(feature = "async")]
             Call::Async(_) => true,
+            #[cfg(feature = "stream")]
+            Call::Feed(_) => false,
         }
     }
 }
@@ -84,6 +91,8 @@ impl Handler {
             Call::Plain(call) | Call::Attended(call) => Some(call),
             #[cfg(feature = "async")]
             Call::Async(_) => None,
+            #[cfg(feature = "stream")]
+            Call::Feed(_) => None,
         }
     }
 
@@ -91,6 +100,14 @@ impl Handler {
     pub(crate) fn async_call(&self) -> Option<&AsyncCall> {
         match &self.call {
             Call::Async(call) => Some(call),
+            _ => None,
+        }
+    }
+
+    #[cfg(feature = "stream")]
+    pub(super) fn feed(&self) -> Option<&Arc<Feed>> {
+        match &self.call {
+            Call::Feed(end) => Some(&end.0),
             _ => None,
         }
     }

@@ -8,6 +8,8 @@
 //! reused, not by an address.
 
 use super::engine::Engine;
+#[cfg(feature = "stream")]
+use super::feed::Numbered;
 use super::shard::{Shard, Turns};
 use super::table::Table;
 use crate::event::Event;
@@ -30,11 +32,23 @@ pub(crate) struct Scratch {
     pub(crate) spare: Spare<Arc<Event>>,
     /// Room for an automaton's answers.
     pub(crate) hits: Vec<u32>,
+    #[cfg(feature = "stream")]
+    pub(super) spare_in_feeds: Spare<Numbered>,
+    /// What made room in feeds and is to be dropped when the pin is gone.
+    #[cfg(feature = "stream")]
+    pub(super) displaced: Vec<Numbered>,
 }
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        Scratch { spare: Spare::new(), hits: Vec::new() }
+        Scratch {
+            spare: Spare::new(),
+            hits: Vec::new(),
+            #[cfg(feature = "stream")]
+            spare_in_feeds: Spare::new(),
+            #[cfg(feature = "stream")]
+            displaced: Vec::new(),
+        }
     }
 }
 

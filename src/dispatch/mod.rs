@@ -16,6 +16,7 @@
 //!   queue is full;
 //! - `queue`, `enqueue` and `workers` (feature `queued`): the event as a job, on its way into a lane, and out of it; `desk`:
 //!   what workers are handling;
+//! - `feed`, `feed_reader` and `feeding` (feature `stream`): recorded events for readers who take them when they like;
 //! - [`chores`]: what has to wait until no pin is held; [`pending`]: waiting until nothing is; [`latency`]: how long it took;
 //! - [`engine`]: the state of all that; [`publish`]: the path that runs through it.
 
@@ -33,6 +34,12 @@ pub(crate) mod ending;
 pub(crate) mod engine;
 #[cfg(feature = "queued")]
 pub(crate) mod enqueue;
+#[cfg(feature = "stream")]
+pub(crate) mod feed;
+#[cfg(feature = "stream")]
+pub(crate) mod feed_reader;
+#[cfg(feature = "stream")]
+pub(crate) mod feeding;
 pub(crate) mod handler;
 pub(crate) mod latency;
 pub(crate) mod later;

@@ -14,7 +14,7 @@ use super::ending::Ending;
 use super::engine::{Engine, History};
 use super::local::{self, Local, Scratch, View};
 use super::shard::{Pin, Shard};
-use super::slots::Entry;
+use super::slots::{Entry, parted};
 use crate::context::{self, Frame};
 use crate::event::{Event, EventPublishError, EventType, PublishErrorKind};
 use crate::quiet::drop_quietly;
@@ -29,11 +29,29 @@ impl Engine {
     /// Publishes one event: to all who hear it, on this thread.
     #[inline]
     pub(crate) fn publish(&self, event: Arc<Event>) -> Result<u64, EventPublishError> {
+        #[cfg(feature = "stream")]
+        if self.has_blocking_feeds() {
+            return self.publish_when_there_is_room(event);
+        }
         #[cfg(feature = "queued")]
         if let Some(queue) = &self.queue {
-            return self.enqueue(queue, event);
+            return self.enqueue(queue, event, None);
         }
         self.publish_here(event, None)
+    }
+
+    /// Publishes one event of a publisher who waited for room.
+    #[cfg(feature = "stream")]
+    pub(super) fn publish_with(
+        &self,
+        event: Arc<Event>,
+        awaited: &Awaited,
+    ) -> Result<u64, EventPublishError> {
+        #[cfg(feature = "queued")]
+        if let Some(queue) = &self.queue {
+            return self.enqueue(queue, event, Some(awaited));
+        }
+        self.publish_here(event, Some(awaited))
     }
 
     /// Publishes one event to all who hear it, on this thread.
@@ -44,7 +62,7 @@ impl Engine {
         awaited: Option<&Awaited>,
     ) -> Result<u64, EventPublishError> {
         let stamped = self.stamped(event)?;
-        let outcome = self.pinned(|shard, view, scratch, pin| {
+        let outcome = self.pinned_to_record(|shard, view, scratch, pin| {
             self.publish_pinned(stamped, shard, view, scratch, pin, awaited)
         });
         outcome.map(Passed::leave)
@@ -61,14 +79,21 @@ impl Engine {
 
     /// Publishes events in order, under one pin.
     pub(crate) fn publish_batch(&self, events: Vec<Arc<Event>>) -> Vec<Result<u64, EventPublishError>> {
+        #[cfg(feature = "stream")]
+        if self.has_blocking_feeds() {
+            return events.into_iter().map(|event| self.publish_when_there_is_room(event)).collect();
+        }
         #[cfg(feature = "queued")]
         if let Some(queue) = &self.queue {
-            return events.into_iter().map(|event| self.enqueue(queue, event)).collect();
+            return events.into_iter().map(|event| self.enqueue(queue, event, None)).collect();
         }
         // Filling in may drop the last hold on an event, so it comes before the pin.
         let events: Vec<_> = events.into_iter().map(|event| self.stamped(event)).collect();
         let outcomes: Vec<_> = self.pinned(|shard, view, scratch, pin| {
-            let mut publish = |stamped| self.publish_pinned(stamped, shard, view, scratch, pin, None);
+            let mut publish = |stamped| {
+                pin.record_another();
+                self.publish_pinned(stamped, shard, view, scratch, pin, None)
+            };
             events.into_iter().map(|stamped| stamped.and_then(&mut publish)).collect()
         });
         outcomes.into_iter().map(|outcome| outcome.map(Passed::leave_quietly)).collect()
@@ -77,13 +102,33 @@ impl Engine {
     /// Runs `f` with this thread's part of the bus, under one pin; then does what had to wait for the pin.
     #[inline]
     pub(super) fn pinned<R>(&self, f: impl FnOnce(&Shard, &mut View, &mut Scratch, &Pin<'_>) -> R) -> R {
+        self.pinned_by(Shard::pin, f)
+    }
+
+    /// The same, for a publish, which says when its event is recorded.
+    #[inline]
+    pub(super) fn pinned_to_record<R>(
+        &self,
+        f: impl FnOnce(&Shard, &mut View, &mut Scratch, &Pin<'_>) -> R,
+    ) -> R {
+        self.pinned_by(Shard::pin_to_record, f)
+    }
+
+    #[inline]
+    fn pinned_by<R>(
+        &self,
+        pin: impl FnOnce(&Shard) -> Pin<'_>,
+        f: impl FnOnce(&Shard, &mut View, &mut Scratch, &Pin<'_>) -> R,
+    ) -> R {
         let mut local = local::take(self);
         let Local { shard, view, scratch, .. } = &mut *local;
-        let pin = shard.pin();
+        let pin = pin(shard);
         let result = f(shard, view, scratch, &pin);
         drop(pin);
         // Ordering: "unpin, then look for chores" here; "leave a chore, then look at the pins" in `Grace::begin`.
         shard.light_fence();
+        #[cfg(feature = "stream")]
+        scratch.let_displaced_go();
         local::put_back(local);
         self.after_pin();
         result
@@ -160,7 +205,9 @@ impl Engine {
         let passed = if route.is_empty() {
             self.record(&mut scratch.spare, event)
         } else {
+            let (feeds, route) = parted(route);
             let (sequence, evicted) = self.record_shared(&mut scratch.spare, &event);
+            self.feed_if_any(feeds, pin, (sequence, &event), scratch, awaited);
             let turn = Turn::new(self, pin, &view.turns, &event, sequence).awaited(awaited);
             let is_completed = self.frame(&event, depth).enter(|| turn.complete(route));
             shard.completed.add(u64::from(is_completed));
@@ -169,6 +216,25 @@ impl Engine {
         shard.completed.add(1);
         awaited.map(Awaited::end);
         Ok(passed)
+    }
+
+    /// Gives an event that was just recorded to its feeds.
+    #[inline]
+    #[cfg_attr(not(feature = "stream"), allow(clippy::unused_self, reason = "there are no feeds"))]
+    pub(super) fn feed_if_any(
+        &self,
+        feeds: &[Entry],
+        pin: &Pin<'_>,
+        recorded: (u64, &Arc<Event>),
+        scratch: &mut Scratch,
+        awaited: Option<&Awaited>,
+    ) {
+        #[cfg(feature = "stream")]
+        if !feeds.is_empty() {
+            return self.feed(feeds, pin, recorded, scratch, awaited);
+        }
+        let _ = (feeds, recorded, scratch, awaited);
+        pin.recorded();
     }
 
     /// Brings a thread's copy of the snapshot up to date.

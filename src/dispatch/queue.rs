@@ -7,7 +7,7 @@ use super::desk::Desks;
 use super::policy::Overflow;
 use super::retry::Tail;
 use super::routes::SharedRoute;
-use super::slots::Entry;
+use super::slots::{Entry, parted};
 use super::table::Route;
 use crate::clock::Stopwatch;
 use crate::context::within_bus;
@@ -77,8 +77,9 @@ pub(super) enum JobRoute {
 }
 
 impl Job {
-    pub(super) fn route(&self) -> &[Entry] {
-        self.route.entries()
+    /// Those who have a turn.
+    pub(super) fn heard(&self) -> &[Entry] {
+        parted(self.route.entries()).1
     }
 }
 

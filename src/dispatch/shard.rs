@@ -30,6 +30,15 @@ impl Tally {
     }
 }
 
+/// The lowest bits of a pin: no pin is held.
+const IDLE: u64 = 0;
+/// An event may be about to get its number: its publisher may have looked at the snapshot, and is not in the feeds yet.
+const RECORDING: u64 = 1;
+/// A pin is held, and no event is on its way into the history and the feeds.
+const HANDLING: u64 = 2;
+/// All of those bits.
+const STATE: u64 = 3;
+
 /// What one shard did for the subscription in one slot, over all the subscriptions that the slot has held.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
@@ -43,7 +52,7 @@ pub(crate) struct Shard {
     owned: AtomicBool,
     /// See [`light_fence`].
     fences_are_free: bool,
-    /// Odd while the owner may be looking at handlers; every pin and unpin adds one.
+    /// How often the owner has pinned, times 4; and what it is doing, as [`IDLE`], [`RECORDING`] or [`HANDLING`] says.
     pin: CachePadded<AtomicU64>,
     pub(crate) offered: Tally,
     pub(crate) accepted: Tally,
@@ -81,8 +90,20 @@ impl Shard {
     /// Until the pin is dropped, no handler that can be found in a slot now is taken apart.
     #[inline]
     pub(crate) fn pin(&self) -> Pin<'_> {
-        let entered = self.pin.load(Ordering::Relaxed).wrapping_add(1);
-        self.pin.store(entered, Ordering::Relaxed);
+        self.enter(HANDLING)
+    }
+
+    /// The same, for a publish: whoever wants to know what was recorded before a moment waits for it too, until it says
+    /// that its event [is recorded](Pin::recorded).
+    #[inline]
+    pub(crate) fn pin_to_record(&self) -> Pin<'_> {
+        self.enter(RECORDING)
+    }
+
+    #[inline]
+    fn enter(&self, state: u64) -> Pin<'_> {
+        let entered = self.pin.load(Ordering::Relaxed);
+        self.pin.store(entered | state, Ordering::Relaxed);
         // Ordering: pairs with the heavy fences of `Grace::begin` and of closing. Of "pin, then look at a slot or at
         // the version" here and "change that, then look at the pins" there, one sees the other's store.
         self.light_fence();
@@ -94,11 +115,20 @@ impl Shard {
         light_fence(self.fences_are_free);
     }
 
-    /// The pin's value while it is held.
+    /// Which pin is held, if one is.
     pub(crate) fn pinned(&self) -> Option<u64> {
         // Ordering: Acquire pairs with the Release of the unpin: who sees it passed sees what was counted.
         let pin = self.pin.load(Ordering::Acquire);
-        (pin % 2 == 1).then_some(pin)
+        (pin & STATE != IDLE).then_some(pin & !STATE)
+    }
+
+    /// Which publish may be about to record its event, if one may.
+    #[cfg(feature = "stream")]
+    fn recording(&self) -> Option<u64> {
+        // Ordering: Acquire pairs with the Release of `Pin::recorded` and of the unpin: who sees that it is over sees the
+        // event in the history and in the feeds.
+        let pin = self.pin.load(Ordering::Acquire);
+        (pin & STATE == RECORDING).then_some(pin)
     }
 
     /// The turns of at least `slots` slots. Only the owner calls this.
@@ -149,13 +179,47 @@ impl Turns {
 #[derive(Debug)]
 pub(crate) struct Pin<'a> {
     shard: &'a Shard,
+    /// What the shard's pin was before.
     entered: u64,
+}
+
+impl Pin<'_> {
+    /// The event of this publish is in the history and in the feeds, and handlers may take their time.
+    #[inline]
+    pub(crate) fn recorded(&self) {
+        self.shard.pin.store(self.entered | HANDLING, Ordering::Release);
+    }
+
+    /// Another event follows under the same pin.
+    pub(crate) fn record_another(&self) {
+        self.shard.pin.store(self.entered | RECORDING, Ordering::Relaxed);
+        // Ordering: as in `Shard::enter`.
+        self.shard.light_fence();
+    }
 }
 
 impl Drop for Pin<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.shard.pin.store(self.entered.wrapping_add(1), Ordering::Release);
+        self.shard.pin.store(self.entered.wrapping_add(STATE + 1), Ordering::Release);
+    }
+}
+
+/// The publishes that may have been about to record an event at one moment, on all shards.
+#[cfg(feature = "stream")]
+pub(crate) struct Recordings(Vec<(Arc<Shard>, u64)>);
+
+#[cfg(feature = "stream")]
+impl Recordings {
+    pub(crate) fn now(shards: &[Arc<Shard>]) -> Self {
+        let recording = |shard: &Arc<Shard>| shard.recording().map(|pin| (Arc::clone(shard), pin));
+        Recordings(shards.iter().filter_map(recording).collect())
+    }
+
+    /// Whether all of them have recorded, or given it up. Publishes that follow under the pin of a batch may count as one.
+    pub(crate) fn are_over(&mut self) -> bool {
+        self.0.retain(|(shard, pin)| shard.recording() == Some(*pin));
+        self.0.is_empty()
     }
 }
 

@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 /// The place of one subscription in a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Of the subscription; in order of subscribing, never reused.
+    /// Of the subscription; in order of subscribing, never reused. Those of feeds have the highest bit set.
     pub(crate) key: u64,
     place: Place,
     /// The number of the slot at `place`.
@@ -39,10 +39,28 @@ unsafe impl Send for Place {}
 // SAFETY: as above.
 unsafe impl Sync for Place {}
 
+/// Marks the keys of feeds.
+pub(crate) const FEED: u64 = 1 << 63;
+
 impl Entry {
-    /// Sorts by descending priority, ties in order of subscribing.
-    pub(crate) fn rank(&self) -> (std::cmp::Reverse<i32>, u64) {
-        (std::cmp::Reverse(self.priority), self.key)
+    /// Whether it leads to a feed: something that gets events when they are recorded, and has no turn.
+    #[inline]
+    pub(crate) fn is_feed(&self) -> bool {
+        self.key & FEED != 0
+    }
+
+    /// Sorts feeds before all others; those by descending priority, ties in order of subscribing.
+    pub(crate) fn rank(&self) -> (bool, std::cmp::Reverse<i32>, u64) {
+        (!self.is_feed(), std::cmp::Reverse(self.priority), self.key)
+    }
+}
+
+/// The two parts of a route: its feeds, and those who have a turn.
+#[inline]
+pub(crate) fn parted(route: &[Entry]) -> (&[Entry], &[Entry]) {
+    match route.first() {
+        Some(first) if first.is_feed() => route.split_at(route.partition_point(Entry::is_feed)),
+        _ => (&[], route),
     }
 }
 

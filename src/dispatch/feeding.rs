@@ -1,0 +1,158 @@
+//! The publishers' side of feeds: room for an event before it has its number, and the event into its feeds when it has.
+//!
+//! Whoever publishes where a feed's owner lets publishers wait reserves its places first, holding no pin; so an event that is
+//! refused has been nowhere, and one that has a number is in its feeds a moment later. Inside code that the bus runs nobody
+//! waits: the reader could be the one who is kept waiting.
+
+use super::alarm::Alarm;
+use super::awaited::Awaited;
+use super::engine::Engine;
+use super::feed::{Feed, FeedPlace};
+use super::handler::Handler;
+use super::local::Scratch;
+use super::shard::Pin;
+use super::slots::Entry;
+use crate::clock::Deadline;
+use crate::context;
+use crate::event::{Event, EventPublishError};
+use crate::quiet::drop_quietly;
+use crate::sync::{Ordering, heavy_fence};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The places that a publisher reserved in feeds.
+#[derive(Default)]
+pub(crate) struct FeedPlaces(RefCell<Vec<FeedPlace>>);
+
+impl FeedPlaces {
+    fn take(&self, feed: &Feed) -> Option<FeedPlace> {
+        let mut places = self.0.borrow_mut();
+        let index = places.iter().position(|place| place.is_in(feed))?;
+        Some(places.swap_remove(index))
+    }
+}
+
+impl Engine {
+    /// Whether some feed's owner lets publishers wait.
+    #[inline]
+    pub(super) fn has_blocking_feeds(&self) -> bool {
+        self.blocking_feeds.load(Ordering::Relaxed) != 0
+    }
+
+    /// Waits until every publish that may not know of `feed` yet has recorded its event: all that are numbered from then on
+    /// are in the feed, if they match.
+    pub(crate) fn begin_feed(&self, feed: &Feed) {
+        if feed.patience().is_some() {
+            self.blocking_feeds.fetch_add(1, Ordering::Relaxed);
+        }
+        // Ordering: see `Shard::enter`. Who pins after this sees the snapshot with the feed.
+        heavy_fence();
+        feed.wait_for_recordings();
+    }
+
+    pub(crate) fn end_feed(&self, feed: &Feed) {
+        if feed.patience().is_some() {
+            self.blocking_feeds.fetch_sub(1, Ordering::Relaxed);
+        }
+        feed.end_waits();
+    }
+
+    /// Publishes one event, once there is room in its feeds.
+    #[cold]
+    pub(super) fn publish_when_there_is_room(&self, event: Arc<Event>) -> Result<u64, EventPublishError> {
+        let awaited = Awaited::with_places_in_feeds(self.wait_for_feeds(&event));
+        self.publish_with(event, &awaited)
+    }
+
+    /// Gives an event that was just recorded to its feeds. Readers are woken when it is in all of them.
+    #[inline(never)]
+    pub(super) fn feed(
+        &self,
+        feeds: &[Entry],
+        pin: &Pin<'_>,
+        (sequence, event): (u64, &Arc<Event>),
+        scratch: &mut Scratch,
+        awaited: Option<&Awaited>,
+    ) {
+        for feed in self.feeds_of(feeds, pin) {
+            let place = awaited.and_then(|awaited| awaited.places_in_feeds.take(feed));
+            let item = (sequence, Arc::clone(event));
+            scratch.displaced.extend(feed.push(item, place, &mut scratch.spare_in_feeds));
+        }
+        pin.recorded();
+        self.feeds_of(feeds, pin).for_each(|feed| feed.wake());
+    }
+
+    fn feeds_of<'p>(&self, feeds: &[Entry], pin: &'p Pin<'_>) -> impl Iterator<Item = &'p Arc<Feed>> {
+        feeds.iter().filter_map(|entry| self.slots.get(entry, pin).and_then(Handler::feed))
+    }
+
+    /// Places in the feeds of an event whose owners let publishers wait, as far as there is room within their time.
+    fn wait_for_feeds(&self, event: &Event) -> FeedPlaces {
+        let may_wait = !context::is_inside(self.key) && !self.is_manual();
+        let mut deadline: Option<Deadline> = None;
+        loop {
+            let (places, full) = self.hold_feeds(event);
+            let Some((full, patience)) = full.filter(|_| may_wait) else { return places };
+            let deadline = deadline.get_or_insert_with(|| Deadline::after(patience));
+            if deadline.is_past() || full.is_closed() {
+                return places;
+            }
+            // Nobody holds a place while waiting for another.
+            drop(places);
+            let Some(mut waiter) = full.waiter() else { continue };
+            if full.hold_place().is_none() && !full.is_closed() {
+                waiter.wait(deadline.left());
+            }
+        }
+    }
+
+    /// The same, without blocking the thread.
+    pub(super) async fn wait_for_feeds_async(&self, event: &Event) -> FeedPlaces {
+        let mut alarm: Option<Alarm<'_>> = None;
+        loop {
+            let (places, full) = self.hold_feeds(event);
+            let Some((full, patience)) = full.filter(|_| !context::is_inside(self.key)) else {
+                return places;
+            };
+            if alarm.is_none() {
+                alarm = self.alarm(patience);
+            }
+            let Some(alarm) = alarm.as_mut().filter(|alarm| !alarm.is_past() && !full.is_closed()) else {
+                return places;
+            };
+            drop(places);
+            let Some(mut waiter) = full.waiter() else { continue };
+            if full.hold_place().is_none() && !full.is_closed() {
+                alarm.or(waiter.freed()).await;
+            }
+        }
+    }
+
+    /// What places there are in the feeds of an event, and the first feed in which there is none.
+    fn hold_feeds(&self, event: &Event) -> (FeedPlaces, Option<(Arc<Feed>, Duration)>) {
+        let (mut places, mut full) = (Vec::new(), None);
+        self.look_along(event, |handler| {
+            let Some(feed) = handler.feed() else { return };
+            let Some(patience) = feed.patience() else { return };
+            match feed.hold_place() {
+                Some(place) => places.push(place),
+                None => {
+                    full.get_or_insert_with(|| (Arc::clone(feed), patience));
+                }
+            }
+        });
+        (FeedPlaces(RefCell::new(places)), full)
+    }
+}
+
+impl Scratch {
+    /// Drops what made room in feeds. Its destructors are user code.
+    #[inline]
+    pub(super) fn let_displaced_go(&mut self) {
+        if !self.displaced.is_empty() {
+            self.displaced.drain(..).for_each(drop_quietly);
+        }
+    }
+}
