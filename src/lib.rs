@@ -37,6 +37,8 @@ mod error;
 // Above the bus, on its public face.
 mod emitter;
 mod mixin;
+#[cfg(feature = "stream")]
+mod stream;
 
 pub use bus::*;
 pub use clock::{InvalidTimestamp, Timestamp};

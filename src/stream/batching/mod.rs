@@ -1,0 +1,1 @@
+//! `BatchingStream`: events by the batch.
