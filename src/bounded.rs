@@ -105,6 +105,13 @@ impl<T> Bounded<T> {
         self.items.pop()
     }
 
+    /// How many places are taken, by items or by those who reserved them or took items out and have not freed them yet.
+    #[cfg(feature = "stream")]
+    pub(crate) fn taken_places(&self) -> usize {
+        let freed = self.freed.load(Ordering::SeqCst);
+        self.reserved.count.load(Ordering::SeqCst).wrapping_sub(freed).min(self.room)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }

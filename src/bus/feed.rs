@@ -2,15 +2,14 @@
 
 use super::history::Recorded;
 use super::patterns::IntoPatterns;
-use super::registry::Refusal;
 use super::subscribe::checked_patterns;
 use super::{Bus, EventBus};
 use crate::dispatch::feed::{Feed, FeedEnd};
-use crate::dispatch::feed_reader::{self, FeedReader as Reader, Next};
+use crate::dispatch::feed_reader::{self, FeedReader as Reader, Next, Taken};
 use crate::dispatch::subscriber::Subscriber;
 use crate::error::{EventSubscriptionError, SubscriptionErrorKind};
 use crate::matcher::Pattern;
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, AtomicCell, AtomicUsize, Ordering};
 use futures_core::Stream;
 use std::fmt;
 use std::pin::Pin;
@@ -117,16 +116,17 @@ impl FeedBuilder<'_> {
             };
             Feed::own(self.room, patience, engine.all_shards())
         };
-        let end = FeedEnd(Arc::clone(&feed));
-        let opened = self.bus.registry.open_feed(engine, patterns, end);
-        let subscriber = opened.map_err(|refusal| match refusal {
-            Refusal::Closed => EventSubscriptionError::from(SubscriptionErrorKind::Closed),
-            Refusal::IdInUse(id) => SubscriptionErrorKind::IdInUse { id: id.into() }.into(),
-        })?;
-        engine.begin_feed(&feed);
-        let bus = Arc::downgrade(self.bus);
-        let (is_read, is_ended) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(EventFeed(Arc::new(Open { bus, feed, subscriber, overflow: self.overflow, is_read, is_ended })))
+        let open = Open {
+            bus: Arc::downgrade(self.bus),
+            feed,
+            patterns,
+            overflow: self.overflow,
+            state: AtomicUsize::new(PAUSED),
+            registered: AtomicCell::default(),
+            is_read: AtomicBool::new(false),
+        };
+        open.begin()?;
+        Ok(EventFeed(Arc::new(open)))
     }
 }
 
@@ -135,13 +135,21 @@ impl FeedBuilder<'_> {
 #[derive(Clone)]
 pub struct EventFeed(Arc<Open>);
 
-struct Open {
+const PAUSED: usize = 0;
+/// Somebody is just pausing or resuming it; who wants to as well leaves it to that one, for it may be on the same thread.
+const CHANGING: usize = 1;
+const OPEN: usize = 2;
+
+pub(crate) struct Open {
     bus: Weak<Bus>,
     feed: Arc<Feed>,
-    subscriber: Arc<Subscriber>,
+    patterns: Box<[Pattern]>,
     overflow: FeedOverflow,
+    /// [`PAUSED`], [`CHANGING`] or [`OPEN`].
+    state: AtomicUsize,
+    /// What the bus knows it by, while it is open.
+    registered: AtomicCell<Option<Arc<Subscriber>>>,
     is_read: AtomicBool,
-    is_ended: AtomicBool,
 }
 
 impl EventFeed {
@@ -162,17 +170,69 @@ impl EventFeed {
     /// The patterns of the events that it gets, in the order given.
     #[must_use]
     pub fn patterns(&self) -> &[Pattern] {
-        &self.0.subscriber.patterns
+        &self.0.patterns
+    }
+
+    /// Lets nothing in until [`resume`](Self::resume). Every event of a publish that returned before is in the feed; readers
+    /// take what is there. False if it was paused already, its bus is gone, or somebody is just resuming it.
+    pub fn pause(&self) -> bool {
+        self.0.end()
+    }
+
+    /// Lets events in again, from the next publish on. It changes nothing if the feed is not paused, or is just being so.
+    ///
+    /// # Errors
+    /// A bus that is shut down or gone.
+    pub fn resume(&self) -> Result<(), EventSubscriptionError> {
+        self.0.begin()
+    }
+
+    /// Names the feed without keeping it open.
+    pub(crate) fn downgrade(&self) -> Weak<Open> {
+        Arc::downgrade(&self.0)
+    }
+
+    pub(crate) fn upgrade(open: &Weak<Open>) -> Option<Self> {
+        open.upgrade().map(EventFeed)
     }
 }
 
 impl Open {
-    fn end(&self) {
-        let Some(bus) = self.bus.upgrade().filter(|_| !self.is_ended.swap(true, Ordering::Relaxed)) else {
-            return;
-        };
-        bus.registry.unsubscribe(&bus.engine, &self.subscriber);
-        bus.engine.end_feed(&self.feed);
+    fn begin(&self) -> Result<(), EventSubscriptionError> {
+        if !self.change(PAUSED) {
+            return Ok(());
+        }
+        let begun = self.register();
+        self.state.store(if begun.is_some() { OPEN } else { PAUSED }, Ordering::SeqCst);
+        begun.ok_or_else(|| SubscriptionErrorKind::Closed.into())
+    }
+
+    fn register(&self) -> Option<()> {
+        let bus = self.bus.upgrade()?;
+        let end = FeedEnd::of(&self.feed);
+        let subscriber = bus.registry.open_feed(&bus.engine, self.patterns.clone(), end).ok()?;
+        self.registered.store(Some(subscriber));
+        bus.engine.begin_feed(&self.feed);
+        Some(())
+    }
+
+    fn end(&self) -> bool {
+        if !self.change(OPEN) {
+            return false;
+        }
+        self.feed.pause();
+        let registered = self.bus.upgrade().zip(self.registered.take());
+        let was_registered = registered.is_some();
+        if let Some((bus, subscriber)) = registered {
+            bus.registry.unsubscribe(&bus.engine, &subscriber);
+            bus.engine.end_feed(&self.feed);
+        }
+        self.state.store(PAUSED, Ordering::SeqCst);
+        was_registered
+    }
+
+    fn change(&self, from: usize) -> bool {
+        self.state.compare_exchange(from, CHANGING, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 }
 
@@ -224,8 +284,20 @@ impl FeedReader {
 
     /// How many events wait for this reader.
     #[must_use]
-    pub fn buffered(&self) -> usize {
-        if self.is_over { 0 } else { self.reader.buffered() }
+    pub fn buffered(&self) -> u64 {
+        if self.is_over { 0 } else { self.watch().buffered() }
+    }
+
+    /// Whether it was told that it is too slow, and gets nothing more.
+    #[must_use]
+    pub fn is_disconnected(&self) -> bool {
+        self.is_over
+    }
+
+    /// The figures of this reader, to be read while it is somewhere else.
+    #[must_use]
+    pub fn watch(&self) -> FeedReaderWatch {
+        FeedReaderWatch { feed: Arc::clone(&self.open.feed), counts: Arc::clone(self.reader.counts()) }
     }
 
     /// The feed that it reads.
@@ -244,6 +316,44 @@ impl FeedReader {
                 FeedItem::Lagged(missed)
             }
         }
+    }
+}
+
+/// The figures of a reader. Keeps no feed open.
+#[derive(Clone)]
+pub struct FeedReaderWatch {
+    feed: Arc<Feed>,
+    counts: Arc<Taken>,
+}
+
+impl FeedReaderWatch {
+    /// Events that the reader has taken.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.counts.delivered.load(Ordering::Acquire)
+    }
+
+    /// Events that it missed, whether it was told already or not.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.counts.buffered_and_missed(&self.feed).1
+    }
+
+    /// Events that wait for it.
+    #[must_use]
+    pub fn buffered(&self) -> u64 {
+        self.counts.buffered_and_missed(&self.feed).0
+    }
+}
+
+impl fmt::Debug for FeedReaderWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (delivered, dropped, buffered) = (self.delivered(), self.dropped(), self.buffered());
+        f.debug_struct("FeedReaderWatch")
+            .field("delivered", &delivered)
+            .field("dropped", &dropped)
+            .field("buffered", &buffered)
+            .finish()
     }
 }
 

@@ -113,6 +113,28 @@ impl<'a> EventHistory<'a> {
         }
     }
 
+    /// What is kept of the publications up to `last`, without a gap and oldest first: of an older one nothing is left, or
+    /// writers were faster. It waits for publishers that have a number and have not recorded their event yet.
+    #[must_use]
+    pub fn kept_until(&self, last: u64) -> Vec<Recorded> {
+        let History::On(ring) = &self.bus.bus.engine.history else { return Vec::new() };
+        let mut kept = Vec::new();
+        let reader = ring.reader();
+        // From the newest on, which writers reach last.
+        for sequence in (1..=last.min(ring.last_sequence())).rev() {
+            let record = loop {
+                match reader.get(sequence) {
+                    Record::Pending => std::thread::yield_now(),
+                    record => break record,
+                }
+            };
+            let Record::Found(event) = record else { break };
+            kept.push(Recorded::new(sequence, event));
+        }
+        kept.reverse();
+        kept
+    }
+
     /// The newest events, newest first, at most `limit`.
     #[must_use]
     pub fn latest(&self, limit: usize) -> Vec<Recorded> {

@@ -11,6 +11,7 @@
 //! - `publish`: handing events in, validated or not; `schedule`: handing them in later;
 //! - `feed`: events as they are recorded, for readers that take them when they like;
 //! - `runtime`: where asynchronous handlers run; `manual`: a bus that a test drives;
+//! - `host`: what a part above the bus needs to live on one;
 //! - `flush`: waiting until events are handled; `lifetime`: the end;
 //! - `history`, `dead_letters`, `counts` and `stats`, `types`: what can be asked of it afterwards;
 //! - `global`: one bus for the whole process.
@@ -23,6 +24,8 @@ mod feed;
 mod flush;
 mod global;
 mod history;
+#[cfg(feature = "stream")]
+mod host;
 mod lifetime;
 #[cfg(feature = "queued")]
 mod manual;
@@ -44,13 +47,17 @@ pub use builder::Validation;
 pub use counts::{DeliveryStats, HistoryStats, Stats, SubscriberStats};
 pub use dead_letters::DeadLetterQueue;
 #[cfg(feature = "stream")]
-pub use feed::{EventFeed, FEED_ROOM_MAX, FeedBuilder, FeedItem, FeedOverflow, FeedReader};
+pub(crate) use feed::Open;
+#[cfg(feature = "stream")]
+pub use feed::{EventFeed, FEED_ROOM_MAX, FeedBuilder, FeedItem, FeedOverflow, FeedReader, FeedReaderWatch};
 pub use flush::FlushError;
 pub use global::{
     AlreadySet, get_event_bus, get_event_stats, init_event_bus, publish_event, publish_event_async,
     subscribe_to_events, try_get_event_bus, unsubscribe_from_events,
 };
 pub use history::{EventHistory, HistoryQuery, Recorded};
+#[cfg(feature = "stream")]
+pub(crate) use host::{Host, Timer};
 pub use lifetime::{DRAIN_ON_DROP, ShutdownReport, UndeliveredEvent};
 #[cfg(feature = "queued")]
 pub use manual::{Driver, ManualBusBuilder};
@@ -125,6 +132,8 @@ pub(crate) struct Bus {
     pub(crate) registry: Registry,
     letters: Letters,
     epoch: Mutex<Epoch>,
+    /// Made when somebody asks.
+    id: OnceLock<String>,
     /// What all handles share, while there are any.
     handle: OnceLock<Weak<Handle>>,
     /// The last of them is gone, and somebody sees to what is left.
@@ -157,6 +166,7 @@ impl Bus {
             registry: Registry::new(),
             letters: Letters::default(),
             epoch: Mutex::default(),
+            id: OnceLock::new(),
             handle: OnceLock::new(),
             is_ending: AtomicBool::new(false),
             #[cfg(feature = "queued")]
@@ -253,6 +263,12 @@ impl EventBus {
     #[must_use]
     pub fn event_schema(&self) -> &EventSchema {
         &self.bus.schema
+    }
+
+    /// What tells this bus from any other, in this process or another, before a restart or after: 16 hexadecimal digits.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.bus.id.get_or_init(|| format!("{:016x}", uuid::Uuid::new_v4().as_u128() >> 64))
     }
 
     /// A handle that does not keep the bus alive.

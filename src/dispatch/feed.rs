@@ -41,6 +41,8 @@ pub(crate) struct Feed {
     /// How many of those are gone.
     stale: AtomicUsize,
     is_closed: AtomicBool,
+    /// How often it was paused. An end from before the last pause does not close it.
+    pauses: AtomicUsize,
     /// All events up to this number that will ever be in the feed are in it.
     pub(super) settled: AtomicU64,
     pub(super) shards: Shards,
@@ -103,6 +105,7 @@ impl Feed {
             sleeping: SegQueue::new(),
             stale: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
+            pauses: AtomicUsize::new(0),
             settled: AtomicU64::new(0),
             shards,
         })
@@ -214,6 +217,19 @@ impl Feed {
         self.wake();
     }
 
+    /// The end that publishers have is not to close the feed when it goes: it will have another.
+    pub(crate) fn pause(&self) {
+        self.pauses.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many events came in, and how many of an own feed there was no room for.
+    pub(super) fn came_in(&self) -> u64 {
+        match &self.kept {
+            Kept::Shared(ring) => ring.last_sequence(),
+            Kept::Own(own) => own.missed.load(Ordering::SeqCst),
+        }
+    }
+
     /// Publishers look again where they may put their events.
     pub(super) fn end_waits(&self) {
         if let Kept::Own(own) = &self.kept {
@@ -242,11 +258,22 @@ impl Own {
 }
 
 /// The publishers' end of a feed, where other subscriptions have their handler. When it is dropped no publisher can have it any
-/// more, and the feed is closed.
-pub(crate) struct FeedEnd(pub(crate) Arc<Feed>);
+/// more, and the feed is closed, unless it was paused.
+pub(crate) struct FeedEnd {
+    pub(super) feed: Arc<Feed>,
+    pauses: usize,
+}
+
+impl FeedEnd {
+    pub(crate) fn of(feed: &Arc<Feed>) -> Self {
+        FeedEnd { feed: Arc::clone(feed), pauses: feed.pauses.load(Ordering::SeqCst) }
+    }
+}
 
 impl Drop for FeedEnd {
     fn drop(&mut self) {
-        self.0.close();
+        if self.feed.pauses.load(Ordering::SeqCst) == self.pauses {
+            self.feed.close();
+        }
     }
 }

@@ -8,7 +8,7 @@
 use super::feed::{Feed, Kept, Numbered};
 use super::shard::Recordings;
 use crate::ring::{Reader, Record};
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use atomic_waker::AtomicWaker;
 use crossbeam_utils::Backoff;
 use std::sync::Arc;
@@ -50,8 +50,36 @@ pub(crate) enum Next {
     Over,
 }
 
+/// What a reader took and missed, for others to see.
+#[derive(Default)]
+pub(crate) struct Taken {
+    /// What had come in when it joined; of an own feed, what had been missed.
+    joined_at: AtomicU64,
+    pub(crate) delivered: AtomicU64,
+    /// What it was told.
+    told: AtomicU64,
+}
+
+impl Taken {
+    /// How many events wait for the reader, and how many it missed, told or not.
+    pub(crate) fn buffered_and_missed(&self, feed: &Feed) -> (u64, u64) {
+        let delivered = self.delivered.load(Ordering::Acquire);
+        let told = self.told.load(Ordering::Acquire);
+        let since = feed.came_in().saturating_sub(self.joined_at.load(Ordering::Acquire));
+        match &feed.kept {
+            Kept::Shared(_) => {
+                let behind = since.saturating_sub(delivered + told);
+                let buffered = behind.min(feed.room as u64);
+                (buffered, told + behind - buffered)
+            }
+            Kept::Own(own) => (own.items.taken_places() as u64, since),
+        }
+    }
+}
+
 pub(crate) struct FeedReader {
     feed: Arc<Feed>,
+    counts: Arc<Taken>,
     /// Events up to this number came before this reader.
     joined_after: u64,
     /// Of a shared feed: how many events had come in when it was looked at last.
@@ -74,6 +102,7 @@ impl FeedReader {
     pub(crate) fn join(feed: Arc<Feed>, last_sequence: impl Fn() -> u64) -> Self {
         let mut reader = FeedReader {
             feed,
+            counts: Arc::default(),
             joined_after: 0,
             taken: 0,
             holes: Vec::new(),
@@ -89,6 +118,11 @@ impl FeedReader {
                 break;
             }
         }
+        let joined_at = match &reader.feed.kept {
+            Kept::Shared(_) => reader.taken - reader.held.len() as u64 - reader.missed,
+            Kept::Own(_) => reader.told - reader.missed,
+        };
+        reader.counts.joined_at.store(joined_at, Ordering::Release);
         reader
     }
 
@@ -122,13 +156,8 @@ impl FeedReader {
         self.joined_after
     }
 
-    /// How many events wait for this reader.
-    pub(crate) fn buffered(&self) -> usize {
-        let behind = match &self.feed.kept {
-            Kept::Shared(ring) => (ring.last_sequence() - self.taken) as usize + self.holes.len(),
-            Kept::Own(own) => own.items.len(),
-        };
-        (self.ready.len() + self.held.len() + behind).min(self.feed.room)
+    pub(crate) fn counts(&self) -> &Arc<Taken> {
+        &self.counts
     }
 
     /// The next item, or why there is none.
@@ -145,10 +174,13 @@ impl FeedReader {
             }
             self.note_misses();
             if self.missed > 0 && self.is_before_next() {
-                return Next::Item(FeedItem::Lagged(std::mem::take(&mut self.missed)));
+                let missed = std::mem::take(&mut self.missed);
+                self.counts.told.fetch_add(missed, Ordering::AcqRel);
+                return Next::Item(FeedItem::Lagged(missed));
             }
             if let Some(next) = self.ready.pop() {
                 self.leave_place();
+                self.counts.delivered.fetch_add(1, Ordering::AcqRel);
                 return Next::Item(FeedItem::Event(next));
             }
             if self.held.is_empty() && self.holes.is_empty() {

@@ -51,11 +51,15 @@ impl Engine {
         feed.wait_for_recordings();
     }
 
+    /// Waits until nobody can put an event in any more: publishers that begin now do not find it.
     pub(crate) fn end_feed(&self, feed: &Feed) {
         if feed.patience().is_some() {
             self.blocking_feeds.fetch_sub(1, Ordering::Relaxed);
         }
         feed.end_waits();
+        // Ordering: as in `begin_feed`.
+        heavy_fence();
+        feed.wait_for_recordings();
     }
 
     /// Publishes one event, once there is room in its feeds.

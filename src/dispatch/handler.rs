@@ -107,7 +107,7 @@ impl Handler {
     #[cfg(feature = "stream")]
     pub(super) fn feed(&self) -> Option<&Arc<Feed>> {
         match &self.call {
-            Call::Feed(end) => Some(&end.0),
+            Call::Feed(end) => Some(&end.feed),
             _ => None,
         }
     }
