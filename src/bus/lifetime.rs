@@ -192,6 +192,8 @@ impl Bus {
 
     fn close(&self) {
         self.registry.close(&self.engine);
+        #[cfg(feature = "stream")]
+        self.engine.close_feeds(&self.registry.feeds());
         #[cfg(feature = "queued")]
         if let Some(queue) = &self.engine.queue {
             queue.lanes.end_waits();

@@ -243,6 +243,12 @@ impl Registry {
         }
     }
 
+    /// The feeds that are open.
+    #[cfg(feature = "stream")]
+    pub(crate) fn feeds(&self) -> Vec<Entry> {
+        self.writer().live.values().map(|subscriber| subscriber.entry).filter(Entry::is_feed).collect()
+    }
+
     pub(crate) fn by_id(&self, engine: &Engine, id: &str) -> Option<Arc<Subscriber>> {
         self.tidy(engine);
         self.by_id.get(id).map(|found| Arc::clone(&found))

@@ -211,7 +211,8 @@ impl Feed {
         self.is_closed.load(Ordering::SeqCst)
     }
 
-    fn close(&self) {
+    /// Readers end when they have taken what is there.
+    pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
         self.end_waits();
         self.wake();

@@ -62,6 +62,21 @@ impl Engine {
         feed.wait_for_recordings();
     }
 
+    /// Closes the feeds of a bus that accepts nothing any more, when all that it accepted is in them.
+    pub(crate) fn close_feeds(&self, entries: &[Entry]) {
+        if entries.is_empty() {
+            return;
+        }
+        let feeds: Vec<Arc<Feed>> =
+            self.pinned(|_, _, _, pin| self.feeds_of(entries, pin).map(Arc::clone).collect());
+        // Ordering: as in `begin_feed`: who pins after this sees the bus closed.
+        heavy_fence();
+        for feed in feeds {
+            feed.wait_for_recordings();
+            feed.close();
+        }
+    }
+
     /// Publishes one event, once there is room in its feeds.
     #[cold]
     pub(super) fn publish_when_there_is_room(&self, event: Arc<Event>) -> Result<u64, EventPublishError> {

@@ -8,7 +8,7 @@ use crate::bus::{
     WeakEventBus,
 };
 use crate::config::ConfigError;
-use crate::error::EventSubscriptionError;
+use crate::error::{EventSubscriptionError, SubscriptionErrorKind};
 use crate::event::{Event, EventPublishError, PublishErrorKind};
 use crate::matcher::Pattern;
 use crate::sync::{AtomicBool, AtomicCell, AtomicU64, Ordering};
@@ -326,6 +326,7 @@ impl AsyncStream {
     /// # Errors
     /// A bus that is shut down or gone.
     pub fn start(&self) -> Result<(), EventSubscriptionError> {
+        self.hub.bus().ok_or(SubscriptionErrorKind::Closed)?;
         self.hub.is_stopped.store(false, Ordering::SeqCst);
         self.hub.all_seats().iter().try_for_each(|seat| seat.feed.resume())
     }
