@@ -138,14 +138,14 @@ impl Feed {
     #[inline]
     pub(super) fn push(
         &self,
-        item: Numbered,
+        (sequence, event): (u64, &Arc<Event>),
         place: Option<FeedPlace>,
         spare: &mut Spare<Numbered>,
     ) -> Option<Numbered> {
         match &self.kept {
-            Kept::Shared(ring) => ring.push(spare, item).1,
+            Kept::Shared(ring) => ring.push(spare, (sequence, Arc::clone(event))).1,
             Kept::Own(own) => {
-                own.put(item, place);
+                own.put(sequence, event, place);
                 None
             }
         }
@@ -240,7 +240,7 @@ impl Feed {
 }
 
 impl Own {
-    fn put(&self, item: Numbered, place: Option<FeedPlace>) {
+    fn put(&self, sequence: u64, event: &Arc<Event>, place: Option<FeedPlace>) {
         let is_reserved = match place {
             Some(mut place) => {
                 place.is_filled = true;
@@ -249,10 +249,12 @@ impl Own {
             None => self.items.reserve(),
         };
         if is_reserved {
-            self.items.put(item);
+            self.items.put((sequence, Arc::clone(event)));
             return;
         }
-        self.gap.fetch_min(item.0, Ordering::SeqCst);
+        if self.gap.load(Ordering::SeqCst) > sequence {
+            self.gap.fetch_min(sequence, Ordering::SeqCst);
+        }
         // Ordering: SeqCst, as what comes in is; see `is_news`.
         self.missed.fetch_add(1, Ordering::SeqCst);
     }

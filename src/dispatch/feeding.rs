@@ -96,8 +96,8 @@ impl Engine {
     ) {
         for feed in self.feeds_of(feeds, pin) {
             let place = awaited.and_then(|awaited| awaited.places_in_feeds.take(feed));
-            let item = (sequence, Arc::clone(event));
-            scratch.displaced.extend(feed.push(item, place, &mut scratch.spare_in_feeds));
+            let displaced = feed.push((sequence, event), place, &mut scratch.spare_in_feeds);
+            scratch.displaced.extend(displaced);
         }
         pin.recorded();
         self.feeds_of(feeds, pin).for_each(|feed| feed.wake());
