@@ -228,7 +228,7 @@ const ROWS: [&[&str]; 6] = [
     &["dispatch", "schema"],
     // These two are one place.
     &["bus", "error"],
-    &["emitter", "mixin"],
+    &["emitter", "mixin", "replay"],
 ];
 
 fn row_of(module: &str) -> usize {
