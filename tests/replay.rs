@@ -406,7 +406,7 @@ fn a_line_may_be_handed_in_alone() {
     assert!(error.to_string().starts_with("line 3: column 1: "), "{error}");
     assert!(matches!(ready(replay.line_async(format!("{good}\n"))), Ok(Replayed::Published(_))));
     let Err(ReplayError::Line(error)) = ready(replay.line_async(b"{\xff")) else { panic!("it is no event") };
-    assert_eq!(error.to_string(), "line 5: not UTF-8 at byte 1");
+    assert_eq!(error.to_string(), "line 5: column 2: not UTF-8");
     assert_eq!(counts(replay.report()), [2, 0, 0, 2]);
     assert_eq!(bus.history().last_sequence(), 2);
 }

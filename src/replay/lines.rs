@@ -63,11 +63,11 @@ pub enum LineErrorKind {
         /// How long it is.
         bytes: usize,
     },
-    /// It is not UTF-8; the byte in it, from 0.
-    #[error("not UTF-8 at byte {at}")]
+    /// It is not UTF-8.
+    #[error("column {column}: not UTF-8")]
     NotUtf8 {
-        /// The first byte that is not.
-        at: usize,
+        /// The first byte that is not, from 1.
+        column: usize,
     },
     /// It is no event.
     #[error("{}", on_one_line(.0))]
@@ -94,7 +94,8 @@ pub(super) fn text_of(number: u64, line: &[u8]) -> Result<Option<&str>, LineErro
     if line.len() > LINE_BYTES_MAX {
         return Err(LineErrorKind::TooLong { bytes: line.len() });
     }
-    let text = str::from_utf8(line).map_err(|error| LineErrorKind::NotUtf8 { at: error.valid_up_to() })?;
+    let text =
+        str::from_utf8(line).map_err(|error| LineErrorKind::NotUtf8 { column: error.valid_up_to() + 1 })?;
     Ok(Some(text))
 }
 
@@ -146,7 +147,7 @@ mod tests {
         longest.insert(0, b'x');
         let told = text_of(1, &longest).unwrap_err().to_string();
         assert_eq!(told, "1048577 bytes: at most 1048576 are allowed");
-        assert_eq!(text_of(1, b"ab\xc3").unwrap_err().to_string(), "not UTF-8 at byte 2");
+        assert_eq!(text_of(1, b"ab\xc3").unwrap_err().to_string(), "column 3: not UTF-8");
         assert!(text_of(1, " ".repeat(2 * LINE_BYTES_MAX).as_bytes()).unwrap().is_none());
     }
 }
