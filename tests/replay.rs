@@ -395,6 +395,52 @@ fn an_async_replay_at_full_speed_lets_others_have_a_turn() {
 }
 
 #[test]
+fn a_replay_and_its_futures_go_from_thread_to_thread() {
+    fn is_send<T: Send>(value: T) -> T {
+        value
+    }
+    let (bus, source) = (EventBus::new(), recorded_at(&[0; 3]));
+    let mut replay = is_send(Replay::onto(&bus));
+    block_on(is_send(replay.history_async(&source)));
+    block_on(is_send(replay.ndjson_async("")));
+    block_on(is_send(replay.event_async(None, at(0)))).unwrap();
+    assert_eq!(bus.history().last_sequence(), 4);
+}
+
+#[test]
+fn an_imported_letter_finds_an_asynchronous_handler_too() {
+    let bus = EventBus::new();
+    bus.subscribe("*").subscriber_id("w").handler(|_| Err::<(), _>("no")).unwrap();
+    publish(&bus, "a");
+    let text: String = bus.dead_letter_queue().export().collect::<Result<_, _>>().unwrap();
+
+    let (bus, driver) = EventBus::builder().manual().build().unwrap();
+    let queue = bus.dead_letter_queue();
+    queue.import(&text);
+    let tries = Arc::new(AtomicU64::new(0));
+    let trying = Arc::clone(&tries);
+    let handle = move |_| {
+        let is_first = trying.fetch_add(1, SeqCst) == 0;
+        async move { if is_first { Err("not yet") } else { Ok(()) } }
+    };
+    bus.subscribe("*").subscriber_id("w").async_handler(handle).unwrap();
+    for (attempts, left) in [(2, 1), (0, 0)] {
+        queue.redrive(queue.letters()[0].id()).unwrap();
+        driver.run_until_idle();
+        let letters = queue.letters();
+        assert_eq!((letters.len(), letters.first().map_or(0, |letter| letter.attempts())), (left, attempts));
+    }
+    // An end of the subscription in the middle gives the letter back, as one of this bus's own.
+    queue.import(&text);
+    queue.redrive(queue.letters()[0].id()).unwrap();
+    assert!(queue.is_empty());
+    bus.unsubscribe("w");
+    driver.run_until_idle();
+    assert_eq!(queue.letters()[0].subscriber_id(), Some("w"));
+    laws::check(&bus.get_stats());
+}
+
+#[test]
 fn a_line_may_be_handed_in_alone() {
     let bus = EventBus::new();
     let mut replay = Replay::onto(&bus);

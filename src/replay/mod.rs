@@ -138,9 +138,9 @@ impl Replay {
     ///
     /// At another speed each event waits until it is due, counted from the first that was published: handlers that take
     /// long delay nobody. An event that is late, or older than the one before, is published at once. Where a recorded
-    /// clock was set back by more than a second, the gaps go on from there. Time is the bus's: that of a manual bus moves
-    /// when its driver moves it, or when a synchronous method here waits. A bus that can keep no more time limits makes
-    /// nobody wait.
+    /// clock was set back by more than a second, the gaps go on from there. A wait of the synchronous methods blocks the
+    /// thread, whichever it is. Time is the bus's: that of a manual bus moves when its driver moves it, or, outside of its
+    /// handlers, when a synchronous method here waits. A bus that can keep no more time limits makes nobody wait.
     #[must_use]
     pub fn speed(mut self, speed: ReplaySpeed) -> Self {
         self.pace.speed = speed;

@@ -31,6 +31,9 @@ pub(crate) struct Dispatch {
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
 
+    #[command(flatten)]
+    hearing: Hearing,
+
     /// Which events have to fit the schema of their type
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = Validate::Typed)]
     validate: Validate,
@@ -38,9 +41,6 @@ pub(crate) struct Dispatch {
     /// Keep rejected lines in FILE, which is created or truncated (see below)
     #[arg(long, value_name = "FILE")]
     dead_letters: Option<PathBuf>,
-
-    #[command(flatten)]
-    hearing: Hearing,
 }
 
 const EXAMPLES: &str = "\

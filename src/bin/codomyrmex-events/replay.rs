@@ -37,6 +37,9 @@ pub(crate) struct ReplayFiles {
     #[arg(value_name = "FILE", default_value = "-")]
     files: Vec<PathBuf>,
 
+    #[command(flatten)]
+    hearing: Hearing,
+
     /// full, original, or a factor: 10 is ten times as fast, 0.5 half as fast
     #[arg(long, value_name = "SPEED", default_value = "full")]
     speed: ReplaySpeed,
@@ -76,9 +79,6 @@ pub(crate) struct ReplayFiles {
     /// Which events have to fit the schema of their type: by default none, since they were accepted once
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = Validate::Off)]
     validate: Validate,
-
-    #[command(flatten)]
-    hearing: Hearing,
 }
 
 const EXAMPLES: &str = "\
