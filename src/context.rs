@@ -175,6 +175,11 @@ pub mod correlation {
         Scoped { id: Some(id.clone()), future: ManuallyDrop::new(future) }
     }
 
+    /// Runs code that has no part in the surroundings: what it publishes is complete already.
+    pub(crate) fn without<R>(f: impl FnOnce() -> R) -> R {
+        super::within(None, f)
+    }
+
     /// A future that has no part in the surroundings of whoever polls it: what it publishes is complete already.
     pub(crate) fn unscoped<F: Future>(future: F) -> Scoped<F> {
         Scoped { id: None, future: ManuallyDrop::new(future) }

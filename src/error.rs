@@ -3,6 +3,7 @@
 use crate::bus::{AlreadySet, FlushError, StillRunning};
 use crate::clock::InvalidTimestamp;
 use crate::config::ConfigError;
+use crate::dispatch::dead_letter::LetterParseError;
 use crate::dispatch::time_limit::EventTimeoutError;
 use crate::event::{
     Event, EventParseError, EventPublishError, EventQueueError, EventValidationError, PayloadError,
@@ -197,6 +198,9 @@ pub enum EventError {
     /// A text is not an event.
     #[error(transparent)]
     Parse(#[from] EventParseError),
+    /// A text is not a dead letter.
+    #[error(transparent)]
+    Letter(#[from] LetterParseError),
     /// A payload is not what it was taken for.
     #[error(transparent)]
     Payload(#[from] PayloadError),

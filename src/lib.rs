@@ -3,7 +3,7 @@
 //!
 //! [`EventBus`] and [`EventBus::subscribe`]; [`Event`] and its [builder](Event::builder); [`Delivery`], what a handler is
 //! handed; [`Subscription`]; [`EventHistory`]; [`DeadLetterQueue`]; [`EventMixin`] for a module of its own;
-//! [`EventEmitter`] for one that only speaks; and with the feature `schema`, `EventSchema`. Every error is in [`EventError`].
+//! [`EventEmitter`] for one that only speaks; [`Replay`]; and with the feature `schema`, `EventSchema`. Every error is in [`EventError`].
 
 // In reading order, lowest layer first: a file imports its own folder or a layer above it in this list.
 
@@ -37,6 +37,7 @@ mod error;
 // Above the bus, on its public face.
 mod emitter;
 mod mixin;
+mod replay;
 #[cfg(feature = "stream")]
 mod stream;
 
@@ -46,7 +47,7 @@ pub use config::{
     ConfigError, DEAD_LETTERS_MAX, HISTORY_MAX, LANE_ROOM_MAX, LANES_MAX, QUEUE_ROOM_MAX, WORKERS_MAX,
 };
 pub use context::correlation;
-pub use dispatch::dead_letter::{DeadLetter, DeadLetterKind, EarlierFailure};
+pub use dispatch::dead_letter::{DeadLetter, DeadLetterKind, EarlierFailure, LetterParseError};
 pub use dispatch::drops::DropCounts;
 pub use dispatch::handler::{BoxError, Delivery, HandlerOutcome, HandlerPanic};
 pub use dispatch::latency::LatencyStats;
@@ -68,6 +69,11 @@ pub use event::*;
 pub use ids::{CorrelationId, EventId, EventName, InvalidText, Source, TEXT_BYTES_MAX, TextRule};
 pub use matcher::{PATTERN_BYTES_MAX, Pattern, PatternError, PatternSet};
 pub use mixin::EventMixin;
+pub use replay::{
+    ExportError, HistoryExport, InvalidReplaySpeed, LETTER_ERRORS_MAX, LINE_BYTES_MAX, LetterExport,
+    LettersImported, LineError, LineErrorKind, REPLAY_ERRORS_MAX, Refusal, Replay, ReplayEnding, ReplayError,
+    ReplayReport, ReplaySpeed, ReplayStop, Replayed,
+};
 #[cfg(feature = "schema")]
 pub use schema::{EventSchema, EventSchemaError, SchemaFault};
 #[cfg(feature = "stream")]

@@ -1,5 +1,5 @@
-//! What the users of the Python original suffer, one test a fault, by its number there. Two have no test yet: 20 (streams)
-//! and 22 (the stored log). 23 is `bus_config`.
+//! What the users of the Python original suffer, one test a fault, by its number there. One has no test yet: 20 (streams).
+//! 23 is `bus_config`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -7,7 +7,7 @@
 mod support;
 
 use codomyrmex_events::{
-    CorrelationId, Delivery, Event, EventBus, EventError, EventPriority, EventSchema, EventType,
+    CorrelationId, Delivery, Event, EventBus, EventError, EventPriority, EventSchema, EventType, Replay,
     SubscriptionErrorKind, correlation,
 };
 use serde_json::json;
@@ -311,7 +311,7 @@ fn fault_17_the_history_holds_what_came_before_its_first_use_and_takes_globs() {
 }
 
 #[test]
-fn fault_18_and_19_an_unknown_type_stays_what_it_is_and_is_heard_when_published_again() {
+fn fault_18_an_unknown_type_stays_what_it_is_and_is_heard_when_published_again() {
     let bus = EventBus::new();
     let heard = count(&bus, "my.own");
     let data = json!({"a": [1, {"b": null}]});
@@ -323,4 +323,30 @@ fn fault_18_and_19_an_unknown_type_stays_what_it_is_and_is_heard_when_published_
         assert_eq!((recorded.event_type().as_str(), recorded.data().value().unwrap()), ("my.own", &data));
     }
     assert_eq!(heard.load(SeqCst), 2);
+}
+
+#[test]
+fn fault_19_replayed_events_keep_their_types_and_are_heard_by_who_subscribed_to_those() {
+    let bus = EventBus::new();
+    bus.publish_batch(["build.start", "my.own", "build.error"].map(event));
+    let text: String = bus.history().export().collect::<Result<_, _>>().unwrap();
+    let later = EventBus::new();
+    let (builds, own) = (count(&later, "build.*"), count(&later, "my.own"));
+    let customs = count(&later, "custom");
+    Replay::onto(&later).history(&bus);
+    Replay::onto(&later).ndjson(text);
+    assert_eq!((builds.load(SeqCst), own.load(SeqCst), customs.load(SeqCst)), (4, 2, 0));
+}
+
+#[test]
+fn fault_22_a_torn_last_line_is_told_and_the_others_are_read() {
+    let bus = EventBus::new();
+    bus.publish_batch(["build.start", "my.own", "größe"].map(event));
+    let text: String = bus.history().export().collect::<Result<_, _>>().unwrap();
+    // In the middle of a letter.
+    let cut = text.find('ß').unwrap() + 1;
+    let later = EventBus::new();
+    let report = Replay::onto(&later).ndjson(&text.as_bytes()[..cut]);
+    assert_eq!((report.published, report.malformed), (2, 1));
+    assert_eq!((report.malformed_lines[0].line(), report.malformed_lines[0].is_torn()), (3, true));
 }

@@ -229,7 +229,7 @@ const ROWS: [&[&str]; 6] = [
     &["dispatch", "schema"],
     // These two are one place.
     &["bus", "error"],
-    &["emitter", "mixin", "stream"],
+    &["emitter", "mixin", "replay", "stream"],
 ];
 
 fn row_of(module: &str) -> usize {

@@ -535,3 +535,38 @@ mod monitor_the_dead_letter_queue {
         assert_eq!(letters[0].event().event_type(), &EventType::TaskFailed);
     }
 }
+
+/// "LEARN: Event history provides a structured audit trail; replay events for post-mortem analysis; aggregate metrics via
+/// `metric.update` events".
+mod learn {
+    use super::*;
+    use codomyrmex_events::{MetricType, Replay, create_metric_event};
+
+    #[test]
+    fn the_history_is_an_audit_trail_that_is_replayed_to_find_out_what_happened() {
+        let bus = EventBus::new();
+        for latency in [3, 40, 7] {
+            bus.publish(create_metric_event("latency", latency, MetricType::Gauge, None).unwrap()).unwrap();
+        }
+        bus.publish(Event::builder(EventType::TaskFailed, "orchestrator.nightly").build().unwrap()).unwrap();
+        let trail: String = bus.history().export().collect::<Result<_, _>>().unwrap();
+
+        // Afterwards, somewhere else.
+        let post_mortem = EventBus::new();
+        let values: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let aggregated = Arc::clone(&values);
+        let aggregate = move |metric: &codomyrmex_events::Delivery<'_>| {
+            aggregated.lock().unwrap().push(metric.data().get("metric_value").cloned().unwrap());
+        };
+        post_mortem.subscribe(EventType::MetricUpdate).handler(aggregate).unwrap();
+        let failures = Heard::default();
+        let failing = failures.clone();
+        let note = move |event: &codomyrmex_events::Delivery<'_>| {
+            failing.note(format!("{} was {}", event.event_type(), event.metadata()["replayed_sequence"]));
+        };
+        post_mortem.subscribe("*.failed").handler(note).unwrap();
+        assert_eq!(Replay::onto(&post_mortem).ndjson(trail).published, 4);
+        assert_eq!(*values.lock().unwrap(), [json!(3), json!(40), json!(7)]);
+        assert_eq!(failures.all(), ["task.failed was 4"]);
+    }
+}

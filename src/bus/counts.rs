@@ -52,7 +52,7 @@ pub struct Stats {
     pub handling: Option<LatencyStats>,
     /// Deliveries: pairs of an event and a subscription whose turn came and whose filter said yes.
     pub deliveries: DeliveryStats,
-    /// Dead letters made, of every kind. Not reset.
+    /// Dead letters made, of every kind, or taken in from elsewhere. Not reset.
     pub dead_letters_made: u64,
     /// Dead letters that made room for newer ones, or that a limit of 0 did not keep. Not reset.
     pub dead_letters_evicted: u64,

@@ -3,6 +3,7 @@
 use super::{Bus, EventBus};
 use crate::dispatch::dead_letter::{DeadLetter, DeadLetterInbox, DeadLetterKind};
 use crate::dispatch::publish::Redelivered;
+use crate::dispatch::slots::Entry;
 use crate::error::{EventDeliveryError, EventHandlerError};
 use crate::event::{EventPublishError, PublishErrorKind};
 use crate::quiet::drop_quietly;
@@ -149,10 +150,27 @@ impl DeadLetterQueue<'_> {
         })
     }
 
-    fn redeliver(&self, letter: Arc<DeadLetter>) -> Result<(), EventDeliveryError> {
-        let Some(entry) = letter.entry() else { return Ok(()) };
+    /// Takes in a letter that was read from a text, or was another bus's, as the newest of this queue; its new id. Where the
+    /// queue is full, the oldest letter goes and is counted, as for a new one; [`Stats`](crate::Stats) counts it as made.
+    /// Nobody is told of it: its failure is old.
+    ///
+    /// It knows its subscription by the id alone: a redrive hands it to the subscription that has this id then.
+    pub fn adopt(&self, letter: DeadLetter) -> u64 {
+        let (letter, evicted) = self.bus().engine.dead_letters.add(letter.without_entry());
         let id = letter.id();
-        match self.bus().engine.redeliver(&letter, &entry) {
+        // One by one: two destructors that panic must not meet.
+        drop_quietly(letter);
+        drop_quietly(evicted);
+        id
+    }
+
+    fn redeliver(&self, letter: Arc<DeadLetter>) -> Result<(), EventDeliveryError> {
+        let id = letter.id();
+        let redelivered = match self.entry_of(&letter) {
+            Some(entry) => self.bus().engine.redeliver(&letter, &entry),
+            None => Redelivered::Gone,
+        };
+        match redelivered {
             Redelivered::Delivered => Ok(()),
             Redelivered::FailedAgain(again) => {
                 let subscriber_id = again.subscriber_id().unwrap_or_default().to_owned();
@@ -182,6 +200,12 @@ impl DeadLetterQueue<'_> {
                 Err(EventDeliveryError::TooDeep { letter: id })
             }
         }
+    }
+
+    /// Whose letter it is; of one from elsewhere, who has the id now.
+    fn entry_of(&self, letter: &DeadLetter) -> Option<Entry> {
+        let by_id = |id| self.bus().registry.by_id(&self.bus().engine, id);
+        letter.entry().or_else(|| by_id(letter.subscriber_id()?).map(|subscriber| subscriber.entry))
     }
 
     /// Returns a letter to its place by age.

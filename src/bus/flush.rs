@@ -1,7 +1,7 @@
 //! Knowing when: waiting until nothing is pending.
 
 use super::{Bus, EventBus};
-use crate::clock::Deadline;
+use crate::clock::{Clock, Deadline};
 use crate::context;
 use std::time::Duration;
 use thiserror::Error;
@@ -60,6 +60,11 @@ impl EventBus {
         if let Some(alarm) = self.bus.engine.alarm(time) {
             alarm.rung().await;
         }
+    }
+
+    /// The clock that [`sleep`](Self::sleep) goes by.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.bus.engine.later.clock
     }
 
     fn still_pending(&self) -> FlushError {

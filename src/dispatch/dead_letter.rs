@@ -1,5 +1,7 @@
 //! Letters that could not be delivered, and where a failing handler leaves them without waiting.
 
+mod text;
+
 use super::retry::Late;
 use super::slots::Entry;
 use crate::clock::Timestamp;
@@ -7,6 +9,7 @@ use crate::event::{Event, EventValidationError};
 use crate::sync::{AtomicU64, Ordering};
 use crossbeam_queue::ArrayQueue;
 use std::sync::Arc;
+pub use text::LetterParseError;
 
 /// Why a letter was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +37,12 @@ impl DeadLetterKind {
             DeadLetterKind::Dropped => "dropped",
         }
     }
+
+    /// The kind of that name.
+    fn named(name: &str) -> Option<Self> {
+        use DeadLetterKind::{Dropped, Handler, Schema, TimeLimit};
+        [Handler, TimeLimit, Schema, Dropped].into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 /// An event that could not be delivered to a subscription, or was refused by its schema. Holds the event and
@@ -44,7 +53,8 @@ pub struct DeadLetter {
     kind: DeadLetterKind,
     event: Arc<Event>,
     sequence: Option<u64>,
-    subscriber: Option<(String, Entry)>,
+    /// Its label, and who it is unless the letter came from elsewhere.
+    subscriber: Option<(String, Option<Entry>)>,
     attempts: u32,
     chain: Vec<String>,
     rejection: Option<EventValidationError>,
@@ -96,7 +106,7 @@ impl DeadLetter {
             kind,
             event: Arc::clone(&late.event),
             sequence: before.map_or(Some(late.sequence), |letter| letter.sequence),
-            subscriber: Some((late.subscriber.id().to_owned(), late.subscriber.entry)),
+            subscriber: Some((late.subscriber.id().to_owned(), Some(late.subscriber.entry))),
             attempts: before.map_or(0, |letter| letter.attempts).saturating_add(late.attempts),
             chain,
             rejection: None,
@@ -197,8 +207,18 @@ impl DeadLetter {
         self.subscriber.as_ref().map(|(id, _)| id.as_str())
     }
 
+    /// The subscription itself; none if there is none, or if the letter came from elsewhere and knows only its id.
     pub(crate) fn entry(&self) -> Option<Entry> {
-        self.subscriber.as_ref().map(|(_, entry)| *entry)
+        self.subscriber.as_ref().and_then(|(_, entry)| *entry)
+    }
+
+    /// The letter for another bus, where it knows its subscription by the id alone: an entry means something in its own bus
+    /// only.
+    pub(crate) fn without_entry(mut self) -> Self {
+        if let Some((_, entry)) = &mut self.subscriber {
+            *entry = None;
+        }
+        self
     }
 
     /// How often the handler was tried, redrives included.

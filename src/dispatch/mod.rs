@@ -7,7 +7,7 @@
 //!   [`routes`], what names share of them;
 //! - [`shard`] and [`local`]: what each publishing thread writes, and keeps at hand;
 //! - [`deliver`]: one event along its route; [`ending`]: how a delivery ends that is not over with its turn;
-//!   [`dead_letter`]: what could not be delivered;
+//!   [`dead_letter`]: what could not be delivered, and that as text;
 //! - [`retry`]: deliveries that go on after their event's turns; [`later`], [`due`] and [`delayed`]: what waits for its time, and who does it
 //!   then;
 //!   [`time_limit`] and [`alarm`]: handlers and waits that take too long;

@@ -2,14 +2,16 @@
 //!
 //! It mostly passes through, so it is parsed as late as the payload is. It is only ever an object.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::{Arc, LazyLock};
 
 use once_cell::race::OnceBox;
 use serde_json::{Map, Value};
 
 use super::{
+    parse_error::EventParseError,
     payload::{PayloadError, tree},
+    read::{RawField, each_field},
     scan,
     shared::SharedStr,
 };
@@ -36,6 +38,10 @@ impl Clone for Text {
         Self { text: self.text.clone(), map: OnceBox::new() }
     }
 }
+
+/// What a replay says of an event; beside it stands the number of its first publication.
+const MARK: &str = "replayed";
+const MARK_SEQUENCE: &str = "replayed_sequence";
 
 static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
@@ -89,6 +95,35 @@ impl Metadata {
         Some(Self(Form::Map(Arc::new(both))))
     }
 
+    /// With the marks of a replay; `None` if it has them. The other entries stay as they were written, which a tree of
+    /// them might not.
+    pub(super) fn replayed(&self, sequence: Option<u64>) -> Option<Self> {
+        let mut marks = String::from("{\"replayed\":true");
+        if let Some(sequence) = sequence {
+            // Writing to a String cannot fail.
+            let _ = write!(marks, ",\"replayed_sequence\":{sequence}");
+        }
+        if self.is_empty() {
+            marks.push('}');
+            return Some(Self::from_checked(marks));
+        }
+        if let Form::Text(form) = &self.0
+            && !has_marks(form.text.as_str())
+        {
+            // An object that is not empty, so something follows its brace.
+            let entries = form.text.as_str().strip_prefix('{').expect("metadata is an object");
+            return Some(Self::from_checked(format!("{marks},{entries}")));
+        }
+        let mut map = self.map().clone();
+        if map.insert(MARK.to_owned(), true.into()) == Some(Value::Bool(true)) {
+            return None;
+        }
+        map.remove(MARK_SEQUENCE);
+        map.extend(sequence.map(|sequence| (MARK_SEQUENCE.to_owned(), sequence.into())));
+        // As deep as it was.
+        Some(Self(Form::Map(Arc::new(map))))
+    }
+
     /// Whether there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.0, Form::Empty)
@@ -104,6 +139,22 @@ impl Metadata {
             }
         }
     }
+}
+
+/// Whether the text of an object has one of the marks among its keys.
+fn has_marks(text: &str) -> bool {
+    // Nearly always neither word is in it, nor anything that could spell one.
+    if !text.contains(MARK) && !text.contains("\\u") {
+        return false;
+    }
+    let mut is_found = false;
+    let walked = each_field(text, |key, scanner| {
+        is_found |= [MARK, MARK_SEQUENCE].contains(&key.unescaped().as_ref());
+        RawField::scan(scanner)
+            .map(drop)
+            .map_err(|refusal| EventParseError::refused(text.as_bytes(), refusal))
+    });
+    is_found || walked.is_err()
 }
 
 impl fmt::Debug for Metadata {

@@ -60,7 +60,7 @@ pub use self::{
     priority::{EventPriority, UnknownPriority},
     validation_error::{EventValidationError, SchemaFailure},
 };
-pub(crate) use self::{create::Fields, metadata::Metadata, payload::event_type_of};
+pub(crate) use self::{create::Fields, metadata::Metadata, payload::event_type_of, read::sequence_of};
 #[cfg(feature = "schema")]
 pub(crate) use self::{kind::STANDARD_COUNT, payload::tree::dismantle, validation_error::FAILURES_MAX};
 use crate::{
@@ -187,6 +187,13 @@ impl Event {
     /// Puts default metadata where the event says nothing itself. One that others share is copied if need be.
     pub(crate) fn fill_metadata(this: &mut Arc<Self>, defaults: &Metadata) {
         if let Some(metadata) = this.metadata.with_defaults(defaults) {
+            Arc::make_mut(this).metadata = metadata;
+        }
+    }
+
+    /// Marks a replayed event, unless it is marked: `"replayed": true`, and the number of its first publication.
+    pub(crate) fn mark_replayed(this: &mut Arc<Self>, sequence: Option<u64>) {
+        if let Some(metadata) = this.metadata.replayed(sequence) {
             Arc::make_mut(this).metadata = metadata;
         }
     }

@@ -60,6 +60,20 @@ impl Event {
     }
 }
 
+/// The `sequence` that a door wrote beside an event's fields, which readers of events ignore: a whole number, or it is none.
+pub(crate) fn sequence_of(text: &str) -> Option<u64> {
+    let mut sequence = None;
+    let walked = each_field(text, |key, scanner| {
+        let value = RawField::scan(scanner);
+        let value = value.map_err(|refusal| EventParseError::refused(text.as_bytes(), refusal))?;
+        if key.unescaped() == "sequence" {
+            sequence = value.text.parse().ok();
+        }
+        Ok(())
+    });
+    walked.ok().and(sequence)
+}
+
 #[cfg(feature = "cloudevents")]
 fn read_cloudevent(text: &str) -> Result<Event, EventParseError> {
     super::cloudevents::from_json(text)

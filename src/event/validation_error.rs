@@ -45,6 +45,11 @@ impl SchemaFailure {
         Self { pointer: pointer.into(), message }
     }
 
+    /// One that was told before, and cut then.
+    pub(crate) fn told(pointer: String, message: String) -> Self {
+        Self { pointer, message }
+    }
+
     /// Where: a JSON pointer into the payload; empty is the payload itself.
     pub fn pointer(&self) -> &str {
         &self.pointer

@@ -4,8 +4,7 @@
 //! ahead, and after a signal begins no further read; what it had read by then is still handed out.
 
 use crate::lines::{Chunk, Chunks, Next};
-use crate::progress::Progress;
-use crate::signals::{self, Caught};
+use crate::signals::Caught;
 use crate::text::printable;
 use anyhow::Context;
 use std::fs::{File, Metadata};
@@ -74,28 +73,27 @@ pub(crate) struct Input {
     messages: Receiver<Message>,
     used: SyncSender<Chunk>,
     caught: Caught,
-    progress: Progress,
     on_idle: Box<dyn FnMut() -> bool>,
 }
 
 impl Input {
-    /// Begins to read. `on_idle` is called whenever there is nothing to read yet: time to flush; and says whether to
-    /// go on.
+    /// Begins to read, until a signal is caught. `on_idle` is called whenever there is nothing to read yet: time to flush;
+    /// and says whether to go on.
     pub(crate) fn start(
         source: Source,
-        progress: &Progress,
+        caught: &Caught,
         on_idle: impl FnMut() -> bool + 'static,
-    ) -> anyhow::Result<(Input, Caught)> {
+    ) -> anyhow::Result<Input> {
         let (sender, messages) = mpsc::sync_channel(CHUNKS_AHEAD);
         let (used, free) = mpsc::sync_channel(CHUNKS_AHEAD);
         let waker = sender.clone();
         // A full channel needs no wake-up: whoever takes a message looks for signals as well.
-        let caught = signals::watch(move || drop(waker.try_send(Message::Wake))).context("signals")?;
+        caught.wakes(move || drop(waker.try_send(Message::Wake)));
         let reader = Reader { file: source.file, caught: caught.clone(), messages: sender, free };
         thread::Builder::new().name("input".into()).spawn(|| reader.run()).context("input")?;
         let on_idle = Box::new(on_idle);
-        let input = Input { messages, used, caught: caught.clone(), progress: progress.clone(), on_idle };
-        Ok((input, caught))
+        let input = Input { messages, used, caught: caught.clone(), on_idle };
+        Ok(input)
     }
 
     fn wait(&self) -> Option<Message> {
@@ -108,7 +106,6 @@ impl Input {
 
 impl Chunks for Input {
     fn next(&mut self, used: Chunk) -> io::Result<Next> {
-        self.progress.advance(used.len as u64);
         // Nobody may be there to fill it again.
         let _ = self.used.try_send(used);
         loop {

@@ -11,8 +11,8 @@
 
 use std::io::{self, BufRead};
 
-/// How long a line may be, in bytes, without its ending.
-pub(crate) const LINE_BYTES_MAX: usize = 1 << 20;
+/// How long a line may be, in bytes, without its ending: as long as the library takes it.
+pub(crate) const LINE_BYTES_MAX: usize = codomyrmex_events::LINE_BYTES_MAX;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Enough of a line to know whether it fits: the mark before it and the CR after it do not count.
@@ -50,6 +50,8 @@ pub(crate) enum Line<'a> {
 pub(crate) struct Lines<C> {
     chunks: C,
     chunk: Chunk,
+    /// The bytes of the chunks before it.
+    before: u64,
     at: usize,
     /// The beginning of a line that spans chunks.
     kept: Vec<u8>,
@@ -81,7 +83,7 @@ enum Place {
 impl<C: Chunks> Lines<C> {
     pub(crate) fn new(chunks: C) -> Self {
         let (chunk, kept) = (Chunk::default(), Vec::new());
-        Lines { chunks, chunk, at: 0, kept, rest: None, number: 0, ended: false }
+        Lines { chunks, chunk, before: 0, at: 0, kept, rest: None, number: 0, ended: false }
     }
 
     /// The next line that is not blank, and its number, from 1; none at the end.
@@ -98,6 +100,11 @@ impl<C: Chunks> Lines<C> {
         let text = self.text(&place);
         let line = if self.rest.is_some() { Line::TooLong(&text[..LINE_BYTES_MAX]) } else { line(text) };
         Ok(Some((self.number, line)))
+    }
+
+    /// How much of the input has been handed out, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.before + self.at as u64
     }
 
     /// The line as far as it was kept, without the mark at the very start.
@@ -145,6 +152,7 @@ impl<C: Chunks> Lines<C> {
     }
 
     fn refill(&mut self) -> io::Result<Refilled> {
+        self.before += self.chunk.len as u64;
         self.at = 0;
         let used = std::mem::take(&mut self.chunk);
         let next = self.chunks.next(used);
@@ -215,6 +223,7 @@ mod tests {
             read.push((number, text.len(), is_whole, text[..text.len().min(8)].to_vec()));
         }
         assert!(lines.next().unwrap().is_none());
+        assert_eq!(lines.bytes(), text.len() as u64);
         assert!(lines.kept.capacity() <= 2 * KEPT_BYTES_MAX);
         read
     }

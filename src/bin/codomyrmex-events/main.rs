@@ -8,9 +8,11 @@
 
 mod dispatch;
 mod match_names;
+mod replay;
 mod types;
 mod validate;
 
+mod hearing;
 mod input;
 mod lines;
 mod output;
@@ -32,7 +34,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Usage errors and I/O errors.
 const FAILED: u8 = 2;
 
-/// Event streams on the command line: publish them on a bus, check them, try out globs.
+/// Event streams on the command line: publish them on a bus, replay them, check them, try out globs.
 ///
 /// Streams are NDJSON: one event a line, native (event_type, source, ...) or CloudEvents 1.0. Data goes to
 /// standard output, everything else to standard error.
@@ -57,6 +59,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   codomyrmex-events dispatch events.ndjson --on 'build.*' --on '*.complete'
+  codomyrmex-events replay events.ndjson --on '*' --speed 10
   codomyrmex-events validate events.ndjson --schema order.placed=order.schema.json
   codomyrmex-events match --on 'build.*' build.start deploy.start
   codomyrmex-events types --json
@@ -70,6 +73,7 @@ Exit codes:
 #[derive(Subcommand)]
 enum Command {
     Dispatch(dispatch::Dispatch),
+    Replay(replay::ReplayFiles),
     Validate(validate::Validate),
     Match(match_names::Match),
     Types(types::Types),
@@ -79,6 +83,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = start_log(&cli.log).and_then(|()| match cli.command {
         Command::Dispatch(dispatch) => dispatch.run(),
+        Command::Replay(replay) => replay.run(),
         Command::Validate(validate) => validate.run(),
         Command::Match(matching) => matching.run(),
         Command::Types(types) => types.run(),

@@ -1,13 +1,13 @@
 //! `match`: which globs hear a name.
 
 use crate::FAILED;
-use crate::dispatch::distinct;
+use crate::hearing::distinct;
 use crate::input::{Input, Source};
 use crate::lines::{LINE_BYTES_MAX, Line, Lines};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::report::{Reports, complain};
-use crate::signals::Caught;
+use crate::signals::{self, Caught};
 use crate::text::printable;
 use anyhow::Context;
 use clap::Args;
@@ -108,7 +108,8 @@ impl Matcher {
         let progress = Progress::start(&source, true);
         let mut reports = Reports::new(&source, &progress);
         let output = Arc::clone(&self.output);
-        let (input, caught) = Input::start(source, &progress, move || output.flushed())?;
+        let caught = signals::watch().context("signals")?;
+        let input = Input::start(source, &caught, move || output.flushed())?;
         let mut lines = Lines::new(input);
         while let Some((number, line)) = lines.next().context("-")? {
             match line {
@@ -118,6 +119,7 @@ impl Matcher {
                 },
                 Line::TooLong(_) => reports.say(number, &format!("the line is over {LINE_BYTES_MAX} bytes")),
             }
+            progress.reach(lines.bytes());
             if self.output.is_lost() {
                 break;
             }

@@ -34,8 +34,9 @@ impl Progress {
         Progress { bar }
     }
 
-    pub(crate) fn advance(&self, bytes: u64) {
-        self.bar.inc(bytes);
+    /// So much has been read, in bytes. Drawn no oftener than can be seen.
+    pub(crate) fn reach(&self, bytes: u64) {
+        self.bar.set_position(bytes);
     }
 
     /// Lets something else be written to standard error.

@@ -6,7 +6,9 @@ use crate::progress::Progress;
 use crate::text::{REASON_BYTES_MAX, bounded, printable, push_printable};
 use anyhow::{Context, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use codomyrmex_events::{EventParseError, EventPublishError, EventValidationError, PublishErrorKind};
+use codomyrmex_events::{
+    EventParseError, EventPublishError, EventValidationError, LetterParseError, PublishErrorKind,
+};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::fs::{File, Metadata, OpenOptions};
@@ -45,6 +47,18 @@ impl From<EventParseError> for Rejection {
         // The text was one line, whose number in the file is told already.
         let reason = told.strip_prefix("line 1 ").unwrap_or(&told).to_owned();
         Rejection::new(reason, Vec::new())
+    }
+}
+
+impl From<LetterParseError> for Rejection {
+    fn from(error: LetterParseError) -> Self {
+        Rejection::new(error.to_string(), Vec::new())
+    }
+}
+
+impl From<str::Utf8Error> for Rejection {
+    fn from(error: str::Utf8Error) -> Self {
+        Rejection::new(format!("column {}: not UTF-8", error.valid_up_to() + 1), Vec::new())
     }
 }
 

@@ -5,7 +5,7 @@ use crate::lines::{Line, Lines};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::report::{Letters, Rejection, Reports};
-use crate::signals::Caught;
+use crate::signals::{self, Caught};
 use crate::{FAILED, report};
 use anyhow::Context;
 use std::process::ExitCode;
@@ -35,8 +35,21 @@ pub(crate) struct Streamed {
 }
 
 impl Stream {
-    /// Begins to read. `on_idle` is called whenever there is nothing to read yet, and says whether to go on.
+    /// Begins to read, until a signal comes. `on_idle` is called whenever there is nothing to read yet, and says whether to
+    /// go on.
     pub(crate) fn start(
+        source: Source,
+        letters: Option<Letters>,
+        prints: bool,
+        on_idle: impl FnMut() -> bool + 'static,
+    ) -> anyhow::Result<Stream> {
+        let caught = signals::watch().context("signals")?;
+        Stream::start_until(caught, source, letters, prints, on_idle)
+    }
+
+    /// The same, until this signal comes.
+    pub(crate) fn start_until(
+        caught: Caught,
         source: Source,
         letters: Option<Letters>,
         prints: bool,
@@ -45,7 +58,7 @@ impl Stream {
         let name = source.name.clone();
         let progress = Progress::start(&source, prints);
         let reports = Reports::new(&source, &progress).keeping(letters);
-        let (input, caught) = Input::start(source, &progress, on_idle)?;
+        let input = Input::start(source, &caught, on_idle)?;
         Ok(Stream { name, lines: Lines::new(input), reports, progress, caught })
     }
 
@@ -81,12 +94,33 @@ impl Stream {
                 *rejected += 1;
                 self.reports.reject(number, &line, &rejection)?;
             }
+            self.progress.reach(self.lines.bytes());
         }
         Ok(())
     }
 }
 
 impl Streamed {
+    /// Before the first of several.
+    pub(crate) fn none(caught: &Caught) -> Self {
+        Streamed { read: 0, rejected: 0, elapsed: Duration::ZERO, failure: None, caught: caught.clone() }
+    }
+
+    /// Of one stream and the next.
+    pub(crate) fn and(self, next: Streamed) -> Self {
+        Streamed {
+            read: self.read + next.read,
+            rejected: self.rejected + next.rejected,
+            elapsed: self.elapsed + next.elapsed,
+            failure: self.failure.or(next.failure),
+            caught: next.caught,
+        }
+    }
+
+    pub(crate) fn is_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
     pub(crate) fn accepted(&self) -> u64 {
         self.read - self.rejected
     }

@@ -1,4 +1,4 @@
-//! The counts at the end of `dispatch`.
+//! The counts at the end of `dispatch` and `replay`.
 
 use crate::text::push_printable;
 use serde::ser::SerializeMap;
@@ -11,6 +11,8 @@ use std::time::Duration;
 pub(crate) struct Summary<'a> {
     pub(crate) read: u64,
     pub(crate) published: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) skipped: Option<u64>,
     pub(crate) rejected: u64,
     #[serde(serialize_with = "in_order")]
     pub(crate) deliveries: Vec<(&'a str, u64)>,
@@ -46,6 +48,9 @@ impl Summary<'_> {
         };
         row("read", self.read);
         row("published", self.published);
+        if let Some(skipped) = self.skipped {
+            row("skipped", skipped);
+        }
         row("rejected", self.rejected);
         row("failures", self.failures);
         row("dead letters", self.dead_letters);
