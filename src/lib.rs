@@ -70,3 +70,5 @@ pub use matcher::{PATTERN_BYTES_MAX, Pattern, PatternError, PatternSet};
 pub use mixin::EventMixin;
 #[cfg(feature = "schema")]
 pub use schema::{EventSchema, EventSchemaError, SchemaFault};
+#[cfg(feature = "stream")]
+pub use stream::*;

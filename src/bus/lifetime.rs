@@ -319,7 +319,7 @@ fn drain(bus: &Bus) {
 }
 
 /// Whether the current thread belongs to an async runtime, whose tasks must not be held up.
-fn is_async_context() -> bool {
+pub(super) fn is_async_context() -> bool {
     #[cfg(feature = "async")]
     return tokio::runtime::Handle::try_current().is_ok();
     #[cfg(not(feature = "async"))]

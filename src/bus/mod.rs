@@ -10,6 +10,7 @@
 //!   `registry`: who is subscribed, the writers' side of the snapshot;
 //! - `publish`: handing events in, validated or not; `schedule`: handing them in later;
 //! - `runtime`: where asynchronous handlers run; `manual`: a bus that a test drives;
+//! - `host`: what a part above the bus needs to live on one;
 //! - `flush`: waiting until events are handled; `lifetime`: the end;
 //! - `history`, `dead_letters`, `counts` and `stats`, `types`: what can be asked of it afterwards;
 //! - `global`: one bus for the whole process.
@@ -20,6 +21,8 @@ mod dead_letters;
 mod flush;
 mod global;
 mod history;
+#[cfg(feature = "stream")]
+mod host;
 mod lifetime;
 #[cfg(feature = "queued")]
 mod manual;
@@ -46,6 +49,8 @@ pub use global::{
     subscribe_to_events, try_get_event_bus, unsubscribe_from_events,
 };
 pub use history::{EventHistory, HistoryQuery, Recorded};
+#[cfg(feature = "stream")]
+pub(crate) use host::{Host, Timer};
 pub use lifetime::{DRAIN_ON_DROP, ShutdownReport, UndeliveredEvent};
 #[cfg(feature = "queued")]
 pub use manual::{Driver, ManualBusBuilder};

@@ -24,6 +24,11 @@ impl Bell {
         self.is_rung.load(Ordering::Acquire)
     }
 
+    #[cfg(feature = "stream")]
+    pub(crate) fn listen(&self) -> SignalListener {
+        self.signal.listen()
+    }
+
     pub(crate) fn ring(&self) {
         self.is_rung.store(true, Ordering::Release);
         self.signal.notify(usize::MAX);
@@ -41,10 +46,22 @@ pub(crate) struct Alarm<'a> {
 impl Engine {
     /// An alarm `limit` from now; `None` if there is no room for another, or no thread for it.
     pub(crate) fn alarm(&self, limit: Duration) -> Option<Alarm<'_>> {
-        let bell = Arc::new(Bell::default());
+        let (bell, ticket) = self.ring_after(limit)?;
         let rung = bell.signal.listen();
-        let ticket = self.wait_for(limit, Due::Limit(Limit::Bell(Arc::clone(&bell)))).ok()?;
         Some(Alarm { engine: self, bell, ticket, rung })
+    }
+
+    /// A bell that is rung `time` from now; whoever listens looks first whether it was.
+    pub(crate) fn ring_after(&self, time: Duration) -> Option<(Arc<Bell>, Ticket)> {
+        let bell = Arc::new(Bell::default());
+        let ticket = self.wait_for(time, Due::Limit(Limit::Bell(Arc::clone(&bell)))).ok()?;
+        Some((bell, ticket))
+    }
+
+    /// Takes a bell back that need not be rung any more.
+    #[cfg(feature = "stream")]
+    pub(crate) fn silence(&self, ticket: Ticket) {
+        self.later.cancel_limit(ticket);
     }
 }
 

@@ -8,11 +8,13 @@ use std::time::Duration;
 pub(crate) struct Flushers {
     count: AtomicUsize,
     quiet: Signal,
+    /// For those who put work off, and hurry when somebody waits for it.
+    wanted: Signal,
 }
 
 impl Flushers {
     pub(crate) fn new() -> Self {
-        Flushers { count: AtomicUsize::new(0), quiet: Signal::new() }
+        Flushers { count: AtomicUsize::new(0), quiet: Signal::new(), wanted: Signal::new() }
     }
 }
 
@@ -24,7 +26,20 @@ impl Engine {
         // Ordering: see `Shard::pin`: of "count, then look for flushers" in a publish and "wait, then look at the counts"
         // here, one sees the other.
         heavy_fence();
+        self.flushers.wanted.notify(usize::MAX);
         Flusher { engine: self, quiet }
+    }
+
+    /// Whether somebody waits until nothing is pending.
+    #[cfg(feature = "stream")]
+    pub(crate) fn is_quiet_wanted(&self) -> bool {
+        self.flushers.count.load(Ordering::SeqCst) != 0
+    }
+
+    /// Told when somebody begins to wait until nothing is pending. To be made before the last look.
+    #[cfg(feature = "stream")]
+    pub(crate) fn quiet_wanted(&self) -> SignalListener {
+        self.flushers.wanted.listen()
     }
 
     /// Events accepted whose turns or late deliveries are not over, and redriven letters whose delivery is not.

@@ -6,3 +6,5 @@
 
 mod batching;
 mod operators;
+
+pub use batching::*;

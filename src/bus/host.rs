@@ -1,0 +1,103 @@
+//! [`Host`]: what a part above the bus needs to live on one: its time, its runtime, and a word when somebody waits for quiet.
+//!
+//! A host holds no handle, so that what lives on a bus does not keep it from being shut down when its last handle goes; and
+//! it goes on while the bus drains.
+
+use super::lifetime::is_async_context;
+use super::{Bus, EventBus};
+use crate::context;
+use crate::dispatch::alarm::Bell;
+use crate::dispatch::mailbox::Task;
+use crate::error::{EventSubscriptionError, SubscriptionErrorKind};
+use crate::sync::SignalListener;
+use crate::timers::Ticket;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+#[derive(Clone)]
+pub(crate) struct Host {
+    bus: Weak<Bus>,
+    key: u64,
+    is_driven: bool,
+}
+
+impl EventBus {
+    pub(crate) fn host(&self) -> Host {
+        let engine = &self.bus.engine;
+        Host { bus: Arc::downgrade(&self.bus), key: engine.key, is_driven: engine.is_manual() }
+    }
+}
+
+impl Host {
+    /// Whether a driver moves its time and its tasks.
+    pub(crate) fn is_driven(&self) -> bool {
+        self.is_driven
+    }
+
+    /// Whether the caller may block its thread until tasks of the bus have come further.
+    pub(crate) fn may_block(&self) -> bool {
+        !self.is_driven && !self.is_inside() && !is_async_context()
+    }
+
+    /// Whether the caller is within code that the bus runs.
+    pub(crate) fn is_inside(&self) -> bool {
+        context::is_inside(self.key)
+    }
+
+    /// Runs code as code of this bus: what it publishes is nested, and waiting for the bus in it is waiting for itself.
+    pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        context::within_bus(self.key, f)
+    }
+
+    /// Runs a task where asynchronous handlers run.
+    pub(crate) fn spawn(&self, task: Task) -> Result<(), EventSubscriptionError> {
+        let bus = self.bus.upgrade().filter(|bus| bus.engine.table().is_open);
+        let bus = bus.ok_or(SubscriptionErrorKind::Closed)?;
+        let spawn = bus.tasks.spawn().map_err(|reason| SubscriptionErrorKind::NoRuntime { reason })?;
+        spawn(task);
+        Ok(())
+    }
+
+    /// A timer for `time` from now on the bus's clock; `None` where there is no room for another, or the bus has ended.
+    pub(crate) fn timer(&self, time: Duration) -> Option<Timer> {
+        let bus = self.bus.upgrade()?;
+        let (bell, ticket) = bus.engine.ring_after(time)?;
+        Some(Timer { bus: Weak::clone(&self.bus), rung: bell.listen(), bell, ticket })
+    }
+
+    /// Whether somebody waits until nothing is pending: a flush, a shutdown, the drop of the last handle.
+    pub(crate) fn is_quiet_wanted(&self) -> bool {
+        self.bus.upgrade().is_some_and(|bus| bus.engine.is_quiet_wanted())
+    }
+
+    /// Told when somebody begins to wait until nothing is pending.
+    pub(crate) fn quiet_wanted(&self) -> Option<SignalListener> {
+        Some(self.bus.upgrade()?.engine.quiet_wanted())
+    }
+}
+
+/// Ready when its time has come, or the bus has ended. Dropping it takes it back. It keeps no bus alive.
+pub(crate) struct Timer {
+    bus: Weak<Bus>,
+    bell: Arc<Bell>,
+    rung: SignalListener,
+    ticket: Ticket,
+}
+
+impl Future for Timer {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.bell.is_rung() { Poll::Ready(()) } else { Pin::new(&mut self.rung).poll(context) }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some(bus) = self.bus.upgrade().filter(|_| !self.bell.is_rung()) {
+            bus.engine.silence(self.ticket);
+        }
+    }
+}
