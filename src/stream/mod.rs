@@ -8,3 +8,4 @@ mod batching;
 mod operators;
 
 pub use batching::*;
+pub use operators::*;
