@@ -189,7 +189,13 @@ fn queues_without_a_bound_of_their_own_are_known() {
         "src/ring.rs",
     ];
     only_in(&library, &["SegQueue"], &known);
-    only_in(&library, &["VecDeque"], &["src/bus/dead_letters.rs", "src/sync/stand_in.rs"]);
+    let bounded = [
+        "src/bus/dead_letters.rs",
+        "src/stream/batching/dead.rs",
+        "src/stream/batching/pile.rs",
+        "src/sync/stand_in.rs",
+    ];
+    only_in(&library, &["VecDeque"], &bounded);
     only_in(&library, &["channel", "unbounded", "mpsc", "Injector"], &[]);
 }
 

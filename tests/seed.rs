@@ -1,6 +1,6 @@
 //! The examples on the Python module's page, from which this crate grew, in Rust: the same values, the same answers.
 //!
-//! Each module here is named after a heading there. Examples of what this version does not have (streams, MCP tools) have no
+//! Each module here is named after a heading there. Examples of what this version does not have (`AsyncStream`, MCP tools) have no
 //! test here.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
@@ -68,6 +68,41 @@ mod async_event_support {
         let stats = serde_json::to_value(bus.get_stats()).unwrap();
         assert_eq!((&stats["async_enabled"], &stats["events_processed"]), (&json!(true), &json!(2)));
         assert_eq!(stats["subscribers"]["subscriber_1"]["is_async"], true);
+    }
+}
+
+#[cfg(feature = "stream")]
+mod batching_stream {
+    use super::*;
+    use codomyrmex_events::{Batch, BatchTrigger, BatchingStream};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    fn event() -> Event {
+        Event::builder(EventType::MetricUpdate, "probe").build().unwrap()
+    }
+
+    #[test]
+    fn it_accumulates_events_and_flushes_by_count_or_time_interval() {
+        let (sent, batches) = mpsc::channel();
+        let builder = || {
+            let sent = sent.clone();
+            let handler = move |batch: &Batch| sent.send((batch.len(), batch.trigger())).unwrap();
+            (BatchingStream::builder().count(100), handler)
+        };
+        let (by_count, handler) = builder();
+        let by_count = by_count.interval(LIMIT * 100).on_batch(handler).unwrap();
+        for _ in 0..100 {
+            by_count.try_add(event()).unwrap();
+        }
+        assert_eq!(batches.recv_timeout(LIMIT).unwrap(), (100, BatchTrigger::Count));
+
+        let (by_time, handler) = builder();
+        let by_time = by_time.interval(Duration::from_millis(5)).on_batch(handler).unwrap();
+        by_time.try_add(event()).unwrap();
+        assert_eq!(batches.recv_timeout(LIMIT).unwrap(), (1, BatchTrigger::Interval));
     }
 }
 

@@ -92,18 +92,42 @@ pub(crate) struct Timer {
     ticket: Ticket,
 }
 
+impl Timer {
+    /// Whether its time has come.
+    pub(crate) fn is_past(&self) -> bool {
+        self.bell.is_rung()
+    }
+}
+
 impl Future for Timer {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.bell.is_rung() { Poll::Ready(()) } else { Pin::new(&mut self.rung).poll(context) }
+        if self.is_past() { Poll::Ready(()) } else { Pin::new(&mut self.rung).poll(context) }
     }
 }
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        if let Some(bus) = self.bus.upgrade().filter(|_| !self.bell.is_rung()) {
+        if let Some(bus) = self.bus.upgrade().filter(|_| !self.is_past()) {
             bus.engine.silence(self.ticket);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(feature = "queued")]
+    #[test]
+    fn a_timer_that_is_dropped_is_taken_back() {
+        use crate::bus::EventBus;
+        use std::time::Duration;
+
+        let (bus, _driver) = EventBus::builder().manual().build().unwrap();
+        let later = &bus.bus.engine.later;
+        let timer = bus.host().timer(Duration::from_secs(1));
+        assert!(timer.is_some() && later.next_due().is_some());
+        drop(timer);
+        assert!(later.next_due().is_none());
     }
 }

@@ -129,6 +129,8 @@ impl Bus {
 
     /// Advances by at most `time`, and no further than is needed until nothing is pending; true if that is so.
     pub(super) fn drive_until_quiet(&self, time: Duration) -> bool {
+        // Whoever puts work off is told to hurry, before time is moved for it.
+        let _flusher = self.engine.flusher();
         let end = self.engine.later.clock.now().after(time);
         loop {
             self.run_until_idle();

@@ -56,6 +56,7 @@ struct MailboxWishes {
     room: Option<usize>,
     overflow: Option<Overflow>,
     concurrency: Option<usize>,
+    starts_in_order: bool,
 }
 
 impl<'a> SubscriptionBuilder<'a> {
@@ -153,6 +154,13 @@ impl<'a> SubscriptionBuilder<'a> {
         self
     }
 
+    /// The asynchronous handler is called for one event after another, in order, even where several of its futures run.
+    #[cfg(feature = "stream")]
+    pub(crate) fn starts_in_order(mut self) -> Self {
+        self.mailbox.starts_in_order = true;
+        self
+    }
+
     /// One delivery, then the subscription ends. The turn is claimed after the filter said yes and before
     /// the handler runs, by exactly one publish, and is not given back if the handler fails.
     pub fn once(mut self) -> Self {
@@ -220,7 +228,7 @@ impl<'a> SubscriptionBuilder<'a> {
         Fut: Future<Output = R> + Send + 'static,
         R: HandlerOutcome,
     {
-        let MailboxWishes { room, overflow, concurrency } = &self.mailbox;
+        let MailboxWishes { room, overflow, concurrency, starts_in_order } = &self.mailbox;
         let room = in_range("mailbox", room.unwrap_or(1_024), MAILBOX_ROOM_MAX)?;
         let concurrency = in_range("concurrency", concurrency.unwrap_or(1), CONCURRENCY_MAX)?;
         if !self.bus.engine.table().is_open {
@@ -229,7 +237,7 @@ impl<'a> SubscriptionBuilder<'a> {
         }
         let spawn = self.bus.tasks.spawn();
         let spawn = spawn.map_err(|reason| SubscriptionErrorKind::NoRuntime { reason })?;
-        let mailbox = Mailbox::new(room, overflow.unwrap_or_default(), concurrency, spawn);
+        let mailbox = Mailbox::new(room, overflow.unwrap_or_default(), concurrency, *starts_in_order, spawn);
         let make = Box::new(move |delivery| {
             let future = handler(delivery);
             Box::pin(async move { future.await.into_result() }) as _

@@ -6,6 +6,7 @@
 //!
 //! How a task handles a delivery is told in [`task`](super::task). Nothing here names a runtime but [`Spawn`].
 
+use super::door::{Door, InDoor};
 use super::drops::DropCause;
 use super::engine::{Engine, Owner};
 use super::owned::OwnedDelivery;
@@ -41,6 +42,8 @@ pub(crate) struct Mailbox {
     deliveries: Bounded<Box<Late>>,
     overflow: Overflow,
     seats: Box<[Seat]>,
+    /// Where handlers are called one after another although several run; `None`: as they come.
+    door: Option<Door>,
     /// How many of its handlers wait for room in a lane.
     #[cfg(feature = "queued")]
     waiting_for_lanes: AtomicUsize,
@@ -84,12 +87,19 @@ impl Drop for HeldPlace {
 }
 
 impl Mailbox {
-    /// With room for `room` deliveries and at most `concurrency` tasks.
-    pub(crate) fn new(room: usize, overflow: Overflow, concurrency: usize, spawn: Spawn) -> Arc<Self> {
+    /// With room for `room` deliveries and at most `concurrency` tasks, which begin `in_order` or as they come.
+    pub(crate) fn new(
+        room: usize,
+        overflow: Overflow,
+        concurrency: usize,
+        in_order: bool,
+        spawn: Spawn,
+    ) -> Arc<Self> {
         Arc::new(Mailbox {
             deliveries: Bounded::new(room),
             overflow,
             seats: (0..concurrency).map(|_| Seat::default()).collect(),
+            door: in_order.then(Door::default),
             #[cfg(feature = "queued")]
             waiting_for_lanes: AtomicUsize::new(0),
             is_stopped: AtomicBool::new(false),
@@ -201,6 +211,11 @@ impl Mailbox {
 
     pub(super) fn leave_seat(&self, seat: usize) {
         self.seats[seat].is_taken.store(false, Ordering::SeqCst);
+    }
+
+    /// Waits for the door, if there is one.
+    pub(super) async fn pass_door(&self) -> Option<InDoor<'_>> {
+        Some(self.door.as_ref()?.pass().await)
     }
 
     /// Moves the next delivery into a seat; what a task needs of it, or none if there is nothing to do.

@@ -12,7 +12,7 @@
 //!   then;
 //!   [`time_limit`] and [`alarm`]: handlers and waits that take too long;
 //! - [`watch`] and [`awaited`]: publishing from async code, and telling a publisher how it ended;
-//! - `mailbox`, `task` and `owned` (feature `async`): asynchronous handlers; [`policy`] and [`drops`]: what is done when a
+//! - `mailbox`, `door`, `task` and `owned` (feature `async`): asynchronous handlers; [`policy`] and [`drops`]: what is done when a
 //!   queue is full;
 //! - `queue`, `enqueue` and `workers` (feature `queued`): the event as a job, on its way into a lane, and out of it; `desk`:
 //!   what workers are handling;
@@ -28,6 +28,8 @@ pub(crate) mod delayed;
 pub(crate) mod deliver;
 #[cfg(feature = "queued")]
 pub(crate) mod desk;
+#[cfg(feature = "async")]
+mod door;
 pub(crate) mod drops;
 pub(crate) mod due;
 pub(crate) mod ending;

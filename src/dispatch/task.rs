@@ -46,8 +46,13 @@ impl Seated {
         let mut stopped = self.mailbox.stopped.listen();
         let mut handled = 0;
         loop {
-            while let Some(delivery) = self.mailbox.next(self.seat, &self.owner) {
-                self.handle(delivery, &mut stopped).await;
+            loop {
+                let in_door = self.mailbox.pass_door().await;
+                let Some(delivery) = self.mailbox.next(self.seat, &self.owner) else { break };
+                let stopwatch = Stopwatch::start();
+                let future = self.owner.engine().begin(&delivery);
+                drop(in_door);
+                self.handle(delivery, future, stopwatch, &mut stopped).await;
                 handled += 1;
                 if handled % TURN_MAX == 0 {
                     yield_now().await;
@@ -63,10 +68,15 @@ impl Seated {
         }
     }
 
-    async fn handle(&self, delivery: OwnedDelivery, stopped: &mut SignalListener) {
+    async fn handle(
+        &self,
+        delivery: OwnedDelivery,
+        future: Option<HandlerFuture>,
+        stopwatch: Stopwatch,
+        stopped: &mut SignalListener,
+    ) {
         let engine = self.owner.engine();
-        let stopwatch = Stopwatch::start();
-        let outcome = match engine.begin(&delivery) {
+        let outcome = match future {
             Some(future) => {
                 let mailbox = &self.mailbox;
                 Running { engine, mailbox, delivery: &delivery, future: Some(future) }.finish(stopped).await

@@ -22,3 +22,6 @@ pub use consumer::{StreamConsumer, StreamItem};
 pub use hub::{AsyncStream, AsyncStreamBuilder, ConsumeError, StreamId, StreamStats};
 pub use subscribe::{StreamStart, StreamSubscriptionBuilder};
 pub use token::{InvalidToken, ResumeToken};
+
+pub use batching::*;
+pub use operators::*;
