@@ -133,6 +133,14 @@ pub(crate) fn within_bus<R>(key: u64, f: impl FnOnce() -> R) -> R {
     Frame::new(Some(key), depth + 1, None, None).enter(f)
 }
 
+/// Runs other people's code as from within so many publishes.
+pub(crate) fn at_depth<R>(depth: usize, f: impl FnOnce() -> R) -> R {
+    with_current(|outer| {
+        let ids = outer.map_or((None, None), |outer| (outer.correlation_id, outer.causation_id));
+        Frame::new(None, depth, ids.0, ids.1).enter(f)
+    })
+}
+
 /// The correlation id in force: what `publish` gives to an event that has none.
 ///
 /// ```

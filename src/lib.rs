@@ -3,7 +3,7 @@
 //!
 //! [`EventBus`] and [`EventBus::subscribe`]; [`Event`] and its [builder](Event::builder); [`Delivery`], what a handler is
 //! handed; [`Subscription`]; [`EventHistory`]; [`DeadLetterQueue`]; [`EventMixin`] for a module of its own;
-//! [`EventEmitter`] for one that only speaks; and with the feature `schema`, `EventSchema`. Every error is in [`EventError`].
+//! [`EventEmitter`] for one that only speaks, [`EventListener`] for one that only hears; and with the feature `schema`, `EventSchema`. Every error is in [`EventError`].
 
 // In reading order, lowest layer first: a file imports its own folder or a layer above it in this list.
 
@@ -14,6 +14,7 @@ mod clock;
 mod ids;
 mod quiet;
 mod sync;
+mod text;
 
 // What an event is; and parts that know no event.
 mod config;
@@ -36,7 +37,9 @@ mod error;
 
 // Above the bus, on its public face.
 mod emitter;
+mod listener;
 mod mixin;
+mod tracing_bridge;
 
 pub use bus::*;
 pub use clock::{InvalidTimestamp, Timestamp};
@@ -64,7 +67,9 @@ pub use emitter::{AsyncEventEmitter, EventEmitter, Operation, OperationScope};
 pub use error::*;
 pub use event::*;
 pub use ids::{CorrelationId, EventId, EventName, InvalidText, Source, TEXT_BYTES_MAX, TextRule};
+pub use listener::{EventHandlers, EventListener, Handlers};
 pub use matcher::{PATTERN_BYTES_MAX, Pattern, PatternError, PatternSet};
 pub use mixin::EventMixin;
 #[cfg(feature = "schema")]
 pub use schema::{EventSchema, EventSchemaError, SchemaFault};
+pub use tracing_bridge::TracingBridge;

@@ -1,6 +1,6 @@
 //! [`EventMixin`]: what a module keeps in a field to take part in events.
 
-use crate::bus::{EventBus, IntoPatterns, Subscription, try_get_event_bus};
+use crate::bus::{EventBus, IntoPatterns, Kept, Subscription};
 use crate::context;
 use crate::dispatch::handler::{BoxError, Delivery, HandlerOutcome};
 #[cfg(feature = "async")]
@@ -8,7 +8,7 @@ use crate::dispatch::owned::OwnedDelivery;
 use crate::error::EventError;
 use crate::event::{Event, EventPublishError, EventType, Payload};
 use crate::ids::{InvalidText, Source};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 
 /// A module's side of the bus: its source, its subscriptions, and their end with it.
 ///
@@ -40,8 +40,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 #[derive(Debug)]
 pub struct EventMixin {
     source: Source,
-    bus: OnceLock<EventBus>,
-    subscriptions: Mutex<Vec<Subscription>>,
+    kept: Kept,
 }
 
 impl EventMixin {
@@ -50,7 +49,7 @@ impl EventMixin {
     /// # Errors
     /// A source that is empty, over 256 bytes, or has control characters.
     pub fn init_events(source: impl TryInto<Source, Error: Into<InvalidText>>) -> Result<Self, EventError> {
-        EventMixin::new(source, OnceLock::new())
+        EventMixin::new(source, None)
     }
 
     /// A mixin on this bus.
@@ -61,15 +60,15 @@ impl EventMixin {
         source: impl TryInto<Source, Error: Into<InvalidText>>,
         bus: &EventBus,
     ) -> Result<Self, EventError> {
-        EventMixin::new(source, OnceLock::from(bus.clone()))
+        EventMixin::new(source, Some(bus.clone()))
     }
 
     fn new(
         source: impl TryInto<Source, Error: Into<InvalidText>>,
-        bus: OnceLock<EventBus>,
+        bus: Option<EventBus>,
     ) -> Result<Self, EventError> {
         let source = source.try_into().map_err(|error| EventPublishError::from(error.into()))?;
-        Ok(EventMixin { source, bus, subscriptions: Mutex::default() })
+        Ok(EventMixin { source, kept: Kept::new(bus) })
     }
 
     /// What stamps the events.
@@ -83,11 +82,7 @@ impl EventMixin {
     /// # Errors
     /// The process-wide bus cannot be made: an environment variable that cannot be used.
     pub fn bus(&self) -> Result<&EventBus, EventError> {
-        if let Some(bus) = self.bus.get() {
-            return Ok(bus);
-        }
-        let bus = try_get_event_bus()?.clone();
-        Ok(self.bus.get_or_init(|| bus))
+        Ok(self.kept.bus()?)
     }
 
     /// Publishes an event from this source without validating it, and returns it.
@@ -170,12 +165,7 @@ impl EventMixin {
 
     /// Takes over a subscription made elsewhere, one with a filter or a priority, say: it ends with this mixin.
     pub fn keep(&self, subscription: Subscription) {
-        let mut subscriptions = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
-        if subscriptions.len() == subscriptions.capacity() {
-            // Before the list grows: those that ended by themselves need not be kept.
-            subscriptions.retain(|kept| !kept.is_gone());
-        }
-        subscriptions.push(subscription);
+        self.kept.keep(subscription);
     }
 
     /// Subscribes a method of the value that owns this mixin. The subscription holds the owner weakly, so the
@@ -206,26 +196,11 @@ impl EventMixin {
 
     /// Ends a subscription that this mixin made; false if it made none with this id, or it has ended already.
     pub fn off(&self, subscriber_id: &str) -> bool {
-        let found = {
-            let mut subscriptions = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
-            let index = subscriptions.iter().position(|subscription| subscription.id() == subscriber_id);
-            index.map(|index| subscriptions.swap_remove(index))
-        };
-        found.is_some_and(|subscription| subscription.unsubscribe())
+        self.kept.end(subscriber_id)
     }
 
     /// Ends all subscriptions that this mixin made. It can be used again afterwards.
     pub fn cleanup_events(&self) {
-        let subscriptions =
-            std::mem::take(&mut *self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner));
-        for subscription in subscriptions {
-            subscription.unsubscribe();
-        }
-    }
-}
-
-impl Drop for EventMixin {
-    fn drop(&mut self) {
-        self.cleanup_events();
+        self.kept.end_all();
     }
 }

@@ -11,15 +11,17 @@
 //! - `publish`: handing events in, validated or not; `schedule`: handing them in later;
 //! - `runtime`: where asynchronous handlers run; `manual`: a bus that a test drives;
 //! - `flush`: waiting until events are handled; `lifetime`: the end;
-//! - `history`, `dead_letters`, `counts` and `stats`, `types`: what can be asked of it afterwards;
-//! - `global`: one bus for the whole process.
+//! - `history` and `causes`, `dead_letters`, `counts` and `stats`, `types`: what can be asked of it afterwards;
+//! - `global`: one bus for the whole process; `kept`: a module's own subscriptions, for what is built above.
 
 mod builder;
+mod causes;
 mod counts;
 mod dead_letters;
 mod flush;
 mod global;
 mod history;
+mod kept;
 mod lifetime;
 #[cfg(feature = "queued")]
 mod manual;
@@ -38,6 +40,7 @@ mod types;
 pub use builder::EventBusBuilder;
 #[cfg(feature = "schema")]
 pub use builder::Validation;
+pub use causes::{CausalNode, CausalTree, Cause};
 pub use counts::{DeliveryStats, HistoryStats, Stats, SubscriberStats};
 pub use dead_letters::DeadLetterQueue;
 pub use flush::FlushError;
@@ -46,6 +49,7 @@ pub use global::{
     subscribe_to_events, try_get_event_bus, unsubscribe_from_events,
 };
 pub use history::{EventHistory, HistoryQuery, Recorded};
+pub(crate) use kept::Kept;
 pub use lifetime::{DRAIN_ON_DROP, ShutdownReport, UndeliveredEvent};
 #[cfg(feature = "queued")]
 pub use manual::{Driver, ManualBusBuilder};
