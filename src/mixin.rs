@@ -5,6 +5,7 @@ use crate::context;
 use crate::dispatch::handler::{BoxError, Delivery, HandlerOutcome};
 #[cfg(feature = "async")]
 use crate::dispatch::owned::OwnedDelivery;
+use crate::dispatch::surroundings::fill_in;
 use crate::error::EventError;
 use crate::event::{Event, EventPublishError, EventType, Payload};
 use crate::ids::{InvalidText, Source};
@@ -120,13 +121,11 @@ impl EventMixin {
         data: impl Into<Payload>,
     ) -> Result<Arc<Event>, EventError> {
         // Filled in here and not by `publish`, so that the event returned is the one that was heard.
-        let mut event = Event::builder(event_type, &self.source).data(data).build()?;
-        context::with_current(|frame| {
-            if let Some(frame) = frame {
-                event.fill_correlation(frame.correlation_id, frame.causation_id);
-            }
+        let mut event = Arc::new(Event::builder(event_type, &self.source).data(data).build()?);
+        context::with_publisher(|around| {
+            fill_in(&mut event, around.and_then(|around| around.correlation_id), around)
         });
-        Ok(Arc::new(event))
+        Ok(event)
     }
 
     /// Subscribes a handler for as long as this mixin lives.

@@ -17,6 +17,7 @@
 //! - `queue`, `enqueue` and `workers` (feature `queued`): the event as a job, on its way into a lane, and out of it; `desk`:
 //!   what workers are handling;
 //! - [`chores`]: what has to wait until no pin is held; [`pending`]: waiting until nothing is; [`latency`]: how long it took;
+//! - [`surroundings`]: what a publisher's surroundings say, put on the event;
 //! - [`engine`]: the state of all that; [`publish`]: the path that runs through it.
 
 pub(crate) mod alarm;
@@ -53,6 +54,7 @@ pub(crate) mod routes;
 pub(crate) mod shard;
 pub(crate) mod slots;
 pub(crate) mod subscriber;
+pub(crate) mod surroundings;
 pub(crate) mod table;
 #[cfg(feature = "async")]
 pub(crate) mod task;
