@@ -9,7 +9,6 @@
 #![allow(unsafe_code)] // One thread-local pointer to frames on the stack, one pinned field; every block carries its proof.
 
 use crate::ids::{CorrelationId, EventId};
-#[cfg(all(feature = "async", feature = "queued"))]
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
@@ -26,6 +25,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) depth: usize,
     pub(crate) correlation_id: Option<&'a CorrelationId>,
     pub(crate) causation_id: Option<&'a EventId>,
+    /// What the handled event hands on beside its ids; only events know what it is.
+    pub(crate) carried: Option<&'a dyn Any>,
     /// Of an asynchronous handler, what `bus` knows it by.
     #[cfg(all(feature = "async", feature = "queued"))]
     host: Option<&'a dyn Any>,
@@ -56,10 +57,23 @@ impl<'a> Frame<'a> {
             depth,
             correlation_id,
             causation_id,
+            carried: None,
             #[cfg(all(feature = "async", feature = "queued"))]
             host: None,
             outer: ptr::null(),
         }
+    }
+
+    /// One with another correlation id or depth, and the cause of `outer`.
+    fn inner(outer: Option<&'a Frame<'_>>, depth: usize, correlation_id: Option<&'a CorrelationId>) -> Self {
+        let (causation_id, carried) = outer.map_or((None, None), |outer| (outer.causation_id, outer.carried));
+        Frame::new(None, depth, correlation_id, causation_id).carrying(carried)
+    }
+
+    /// The same, of an event that hands something on.
+    #[inline]
+    pub(crate) fn carrying(self, carried: Option<&'a dyn Any>) -> Self {
+        Frame { carried, ..self }
     }
 
     /// The same, of an asynchronous handler.
@@ -84,6 +98,12 @@ pub(crate) fn with_current<R>(f: impl FnOnce(Option<&Frame<'_>>) -> R) -> R {
     // SAFETY: a frame is linked only while `enter` holds it on this thread's stack, and unlinked before it
     // goes, by unwinding too. `f` cannot outlive this call and borrows the frame no longer than that.
     f(unsafe { CURRENT.get().as_ref() })
+}
+
+/// Shows `f` what a publisher's event is filled in from: the innermost frame, if any.
+#[inline]
+pub(crate) fn with_publisher<R>(f: impl FnOnce(Option<&Frame<'_>>) -> R) -> R {
+    with_current(f)
 }
 
 /// Shows `f` the frames of bus `key` on this thread's stack, the innermost first, until it answers.
@@ -133,6 +153,14 @@ pub(crate) fn within_bus<R>(key: u64, f: impl FnOnce() -> R) -> R {
     Frame::new(Some(key), depth + 1, None, None).enter(f)
 }
 
+/// Runs other people's code as from within so many publishes.
+pub(crate) fn at_depth<R>(depth: usize, f: impl FnOnce() -> R) -> R {
+    with_current(|outer| {
+        let outer_id = outer.and_then(|outer| outer.correlation_id);
+        Frame::inner(outer, depth, outer_id).enter(f)
+    })
+}
+
 /// The correlation id in force: what `publish` gives to an event that has none.
 ///
 /// ```
@@ -144,7 +172,7 @@ pub(crate) fn within_bus<R>(key: u64, f: impl FnOnce() -> R) -> R {
 /// ```
 pub mod correlation {
     pub use super::Scoped;
-    use super::{Frame, with_current};
+    use super::{Frame, with_current, with_publisher};
     use crate::ids::CorrelationId;
     use std::mem::ManuallyDrop;
 
@@ -153,7 +181,7 @@ pub mod correlation {
     pub fn scope<R>(id: &CorrelationId, f: impl FnOnce() -> R) -> R {
         with_current(|outer| {
             let depth = outer.map_or(0, |outer| outer.depth);
-            Frame::new(None, depth, Some(id), outer.and_then(|outer| outer.causation_id)).enter(f)
+            Frame::inner(outer, depth, Some(id)).enter(f)
         })
     }
 
@@ -188,7 +216,7 @@ pub mod correlation {
     /// The correlation id in force on this thread; inside a handler, that of the event.
     #[must_use]
     pub fn current() -> Option<CorrelationId> {
-        with_current(|frame| frame.and_then(|frame| frame.correlation_id.cloned()))
+        with_publisher(|around| around.and_then(|around| around.correlation_id.cloned()))
     }
 
     /// A new random id: `cid-` and 12 hexadecimal digits.

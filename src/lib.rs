@@ -3,7 +3,8 @@
 //!
 //! [`EventBus`] and [`EventBus::subscribe`]; [`Event`] and its [builder](Event::builder); [`Delivery`], what a handler is
 //! handed; [`Subscription`]; [`EventHistory`]; [`DeadLetterQueue`]; [`EventMixin`] for a module of its own;
-//! [`EventEmitter`] for one that only speaks; [`Replay`]; and with the feature `schema`, `EventSchema`. Every error is in [`EventError`].
+//! [`EventEmitter`] for one that only speaks, [`EventListener`] for one that only hears; [`Replay`]; and with features
+//! `AsyncStream`, `BatchingStream` and `EventSchema`. Every error of the bus is in [`EventError`].
 
 // In reading order, lowest layer first: a file imports its own folder or a layer above it in this list.
 
@@ -14,6 +15,7 @@ mod clock;
 mod ids;
 mod quiet;
 mod sync;
+mod text;
 
 // What an event is; and parts that know no event.
 mod config;
@@ -36,10 +38,12 @@ mod error;
 
 // Above the bus, on its public face.
 mod emitter;
+mod listener;
 mod mixin;
 mod replay;
 #[cfg(feature = "stream")]
 mod stream;
+mod tracing_bridge;
 
 pub use bus::*;
 pub use clock::{InvalidTimestamp, Timestamp};
@@ -67,6 +71,7 @@ pub use emitter::{AsyncEventEmitter, EventEmitter, Operation, OperationScope};
 pub use error::*;
 pub use event::*;
 pub use ids::{CorrelationId, EventId, EventName, InvalidText, Source, TEXT_BYTES_MAX, TextRule};
+pub use listener::{EventHandlers, EventListener, Handlers};
 pub use matcher::{PATTERN_BYTES_MAX, Pattern, PatternError, PatternSet};
 pub use mixin::EventMixin;
 pub use replay::{
@@ -78,3 +83,4 @@ pub use replay::{
 pub use schema::{EventSchema, EventSchemaError, SchemaFault};
 #[cfg(feature = "stream")]
 pub use stream::*;
+pub use tracing_bridge::TracingBridge;

@@ -1,14 +1,15 @@
 //! [`EventMixin`]: what a module keeps in a field to take part in events.
 
-use crate::bus::{EventBus, IntoPatterns, Subscription, try_get_event_bus};
+use crate::bus::{EventBus, IntoPatterns, Kept, Subscription};
 use crate::context;
 use crate::dispatch::handler::{BoxError, Delivery, HandlerOutcome};
 #[cfg(feature = "async")]
 use crate::dispatch::owned::OwnedDelivery;
+use crate::dispatch::surroundings::fill_in;
 use crate::error::EventError;
 use crate::event::{Event, EventPublishError, EventType, Payload};
 use crate::ids::{InvalidText, Source};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 
 /// A module's side of the bus: its source, its subscriptions, and their end with it.
 ///
@@ -40,8 +41,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 #[derive(Debug)]
 pub struct EventMixin {
     source: Source,
-    bus: OnceLock<EventBus>,
-    subscriptions: Mutex<Vec<Subscription>>,
+    kept: Kept,
 }
 
 impl EventMixin {
@@ -50,7 +50,7 @@ impl EventMixin {
     /// # Errors
     /// A source that is empty, over 256 bytes, or has control characters.
     pub fn init_events(source: impl TryInto<Source, Error: Into<InvalidText>>) -> Result<Self, EventError> {
-        EventMixin::new(source, OnceLock::new())
+        EventMixin::new(source, None)
     }
 
     /// A mixin on this bus.
@@ -61,15 +61,15 @@ impl EventMixin {
         source: impl TryInto<Source, Error: Into<InvalidText>>,
         bus: &EventBus,
     ) -> Result<Self, EventError> {
-        EventMixin::new(source, OnceLock::from(bus.clone()))
+        EventMixin::new(source, Some(bus.clone()))
     }
 
     fn new(
         source: impl TryInto<Source, Error: Into<InvalidText>>,
-        bus: OnceLock<EventBus>,
+        bus: Option<EventBus>,
     ) -> Result<Self, EventError> {
         let source = source.try_into().map_err(|error| EventPublishError::from(error.into()))?;
-        Ok(EventMixin { source, bus, subscriptions: Mutex::default() })
+        Ok(EventMixin { source, kept: Kept::new(bus) })
     }
 
     /// What stamps the events.
@@ -83,11 +83,7 @@ impl EventMixin {
     /// # Errors
     /// The process-wide bus cannot be made: an environment variable that cannot be used.
     pub fn bus(&self) -> Result<&EventBus, EventError> {
-        if let Some(bus) = self.bus.get() {
-            return Ok(bus);
-        }
-        let bus = try_get_event_bus()?.clone();
-        Ok(self.bus.get_or_init(|| bus))
+        Ok(self.kept.bus()?)
     }
 
     /// Publishes an event from this source without validating it, and returns it.
@@ -125,13 +121,11 @@ impl EventMixin {
         data: impl Into<Payload>,
     ) -> Result<Arc<Event>, EventError> {
         // Filled in here and not by `publish`, so that the event returned is the one that was heard.
-        let mut event = Event::builder(event_type, &self.source).data(data).build()?;
-        context::with_current(|frame| {
-            if let Some(frame) = frame {
-                event.fill_correlation(frame.correlation_id, frame.causation_id);
-            }
+        let mut event = Arc::new(Event::builder(event_type, &self.source).data(data).build()?);
+        context::with_publisher(|around| {
+            fill_in(&mut event, around.and_then(|around| around.correlation_id), around)
         });
-        Ok(Arc::new(event))
+        Ok(event)
     }
 
     /// Subscribes a handler for as long as this mixin lives.
@@ -170,12 +164,7 @@ impl EventMixin {
 
     /// Takes over a subscription made elsewhere, one with a filter or a priority, say: it ends with this mixin.
     pub fn keep(&self, subscription: Subscription) {
-        let mut subscriptions = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
-        if subscriptions.len() == subscriptions.capacity() {
-            // Before the list grows: those that ended by themselves need not be kept.
-            subscriptions.retain(|kept| !kept.is_gone());
-        }
-        subscriptions.push(subscription);
+        self.kept.keep(subscription);
     }
 
     /// Subscribes a method of the value that owns this mixin. The subscription holds the owner weakly, so the
@@ -206,26 +195,11 @@ impl EventMixin {
 
     /// Ends a subscription that this mixin made; false if it made none with this id, or it has ended already.
     pub fn off(&self, subscriber_id: &str) -> bool {
-        let found = {
-            let mut subscriptions = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
-            let index = subscriptions.iter().position(|subscription| subscription.id() == subscriber_id);
-            index.map(|index| subscriptions.swap_remove(index))
-        };
-        found.is_some_and(|subscription| subscription.unsubscribe())
+        self.kept.end(subscriber_id)
     }
 
     /// Ends all subscriptions that this mixin made. It can be used again afterwards.
     pub fn cleanup_events(&self) {
-        let subscriptions =
-            std::mem::take(&mut *self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner));
-        for subscription in subscriptions {
-            subscription.unsubscribe();
-        }
-    }
-}
-
-impl Drop for EventMixin {
-    fn drop(&mut self) {
-        self.cleanup_events();
+        self.kept.end_all();
     }
 }

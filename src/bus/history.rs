@@ -13,8 +13,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Recorded {
-    sequence: u64,
-    event: Arc<Event>,
+    pub(super) sequence: u64,
+    pub(super) event: Arc<Event>,
 }
 
 impl Recorded {
@@ -210,7 +210,7 @@ impl HistoryQuery<'_> {
         Ok(self.recorded(glob.as_ref()))
     }
 
-    fn recorded(&self, glob: Option<&Pattern>) -> Vec<Recorded> {
+    pub(super) fn recorded(&self, glob: Option<&Pattern>) -> Vec<Recorded> {
         let History::On(ring) = &self.history.bus.bus.engine.history else { return Vec::new() };
         let (first, last) = (ring.first_sequence(), ring.last_sequence());
         let reader = ring.reader();

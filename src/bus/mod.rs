@@ -13,10 +13,11 @@
 //! - `runtime`: where asynchronous handlers run; `manual`: a bus that a test drives;
 //! - `host`: what a part above the bus needs to live on one;
 //! - `flush`: waiting until events are handled; `lifetime`: the end;
-//! - `history`, `dead_letters`, `counts` and `stats`, `types`: what can be asked of it afterwards;
-//! - `global`: one bus for the whole process.
+//! - `history` and `causes`, `dead_letters`, `counts` and `stats`, `types`: what can be asked of it afterwards;
+//! - `global`: one bus for the whole process; `kept`: a module's own subscriptions, for what is built above.
 
 mod builder;
+mod causes;
 mod counts;
 mod dead_letters;
 #[cfg(feature = "stream")]
@@ -26,6 +27,7 @@ mod global;
 mod history;
 #[cfg(feature = "stream")]
 mod host;
+mod kept;
 mod lifetime;
 #[cfg(feature = "queued")]
 mod manual;
@@ -44,6 +46,7 @@ mod types;
 pub use builder::EventBusBuilder;
 #[cfg(feature = "schema")]
 pub use builder::Validation;
+pub use causes::{CausalNode, CausalTree, Cause};
 pub use counts::{DeliveryStats, HistoryStats, Stats, SubscriberStats};
 pub use dead_letters::DeadLetterQueue;
 #[cfg(feature = "stream")]
@@ -58,6 +61,7 @@ pub use global::{
 pub use history::{EventHistory, HistoryQuery, Recorded};
 #[cfg(feature = "stream")]
 pub(crate) use host::{Host, Timer};
+pub(crate) use kept::Kept;
 pub use lifetime::{DRAIN_ON_DROP, ShutdownReport, UndeliveredEvent};
 #[cfg(feature = "queued")]
 pub use manual::{Driver, ManualBusBuilder};

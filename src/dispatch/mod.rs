@@ -18,6 +18,7 @@
 //!   what workers are handling;
 //! - `feed`, `feed_reader` and `feeding` (feature `stream`): recorded events for readers who take them when they like;
 //! - [`chores`]: what has to wait until no pin is held; [`pending`]: waiting until nothing is; [`latency`]: how long it took;
+//! - [`surroundings`]: what a publisher's surroundings say, put on the event;
 //! - [`engine`]: the state of all that; [`publish`]: the path that runs through it.
 
 pub(crate) mod alarm;
@@ -62,6 +63,7 @@ pub(crate) mod routes;
 pub(crate) mod shard;
 pub(crate) mod slots;
 pub(crate) mod subscriber;
+pub(crate) mod surroundings;
 pub(crate) mod table;
 #[cfg(feature = "async")]
 pub(crate) mod task;

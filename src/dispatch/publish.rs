@@ -15,6 +15,7 @@ use super::engine::{Engine, History};
 use super::local::{self, Local, Scratch, View};
 use super::shard::{Pin, Shard};
 use super::slots::{Entry, parted};
+use super::surroundings::fill_in;
 use crate::context::{self, Frame};
 use crate::event::{Event, EventPublishError, EventType, PublishErrorKind};
 use crate::quiet::drop_quietly;
@@ -140,29 +141,24 @@ impl Engine {
     /// Doing it again changes nothing.
     #[inline]
     pub(crate) fn stamped(&self, event: Arc<Event>) -> Result<(Arc<Event>, usize), EventPublishError> {
-        context::with_current(|frame| match frame {
+        context::with_publisher(|around| match around {
             None => Ok((event, 0)),
-            Some(frame) => self.stamped_within(frame, event),
+            Some(around) => self.stamped_within(around, event),
         })
     }
 
     fn stamped_within(
         &self,
-        frame: &Frame<'_>,
+        around: &Frame<'_>,
         mut event: Arc<Event>,
     ) -> Result<(Arc<Event>, usize), EventPublishError> {
-        if frame.depth >= NESTED_PUBLISHES_MAX {
+        if around.depth >= NESTED_PUBLISHES_MAX {
             return Err(self.refuse(PublishErrorKind::TooDeep { limit: NESTED_PUBLISHES_MAX }, event));
         }
-        let correlation_id = frame.correlation_id.filter(|_| event.correlation_id().is_none());
-        let causation_id = frame.causation_id.filter(|_| event.causation_id().is_none());
-        if correlation_id.is_some() || causation_id.is_some() {
-            if Arc::get_mut(&mut event).is_none() {
-                self.copied.fetch_add(1, Ordering::Relaxed);
-            }
-            Arc::make_mut(&mut event).fill_correlation(correlation_id, causation_id);
+        if fill_in(&mut event, around.correlation_id, Some(around)) {
+            self.copied.fetch_add(1, Ordering::Relaxed);
         }
-        Ok((event, frame.depth))
+        Ok((event, around.depth))
     }
 
     /// Counts an event as offered and refused.
@@ -249,7 +245,8 @@ impl Engine {
     /// The surroundings of the handlers of `event`.
     #[inline]
     pub(super) fn frame<'a>(&self, event: &'a Event, depth: usize) -> Frame<'a> {
-        Frame::new(Some(self.key), depth + 1, event.correlation_id(), Some(event.event_id()))
+        let frame = Frame::new(Some(self.key), depth + 1, event.correlation_id(), Some(event.event_id()));
+        frame.carrying(event.carried())
     }
 
     /// Numbers and keeps an event that nobody hears.

@@ -2,6 +2,7 @@
 
 use crate::bus::{EventBus, try_get_event_bus};
 use crate::context;
+use crate::dispatch::surroundings::fill_in;
 use crate::error::EventError;
 use crate::event::{Event, EventBuilder, EventPriority, EventPublishError, EventType, Metadata};
 use crate::ids::{CorrelationId, InvalidText, Source};
@@ -85,22 +86,17 @@ impl Stamp {
     }
 
     /// The event with what it does not say itself: the default correlation id, else the scope's; the scope's cause;
-    /// default metadata.
+    /// default metadata; the trace context of the handled event.
     ///
     /// Filled in here and not by `publish`, so that the event returned is the one that was heard.
     pub(super) fn complete(&self, event: impl Into<Arc<Event>>) -> Arc<Event> {
         let mut event = event.into();
-        context::with_current(|frame| {
-            let (in_force, cause) =
-                frame.map_or((None, None), |frame| (frame.correlation_id, frame.causation_id));
-            let correlation_id = self.correlation_id.as_ref().or(in_force);
-            let correlation_id = correlation_id.filter(|_| event.correlation_id().is_none());
-            let causation_id = cause.filter(|_| event.causation_id().is_none());
-            if correlation_id.is_some() || causation_id.is_some() {
-                Arc::make_mut(&mut event).fill_correlation(correlation_id, causation_id);
-            }
-        });
+        // Before the surroundings: a default is as good as said by the event.
         Event::fill_metadata(&mut event, &self.metadata);
+        context::with_publisher(|around| {
+            let in_force = around.and_then(|around| around.correlation_id);
+            fill_in(&mut event, self.correlation_id.as_ref().or(in_force), around)
+        });
         event
     }
 }

@@ -78,6 +78,16 @@ impl Metadata {
         }
     }
 
+    /// False only if it has no entry of this name. Parses nothing.
+    pub(super) fn may_have(&self, key: &str) -> bool {
+        match &self.0 {
+            Form::Empty => false,
+            Form::Map(map) => map.contains_key(key),
+            // The name may be spelt with escapes.
+            Form::Text(form) => form.text.as_str().contains(key) || form.text.as_str().contains("\\u"),
+        }
+    }
+
     /// With those of `defaults` that it has no entry for itself; `None` if it has all of them.
     pub(super) fn with_defaults(&self, defaults: &Self) -> Option<Self> {
         if defaults.is_empty() {

@@ -6,7 +6,8 @@
 //!
 //! In reading order:
 //! - `kind`: the 53 standard types, and names of one's own; `domain`: their grouping; `priority`: the seven names;
-//! - `builder`: making an event; `create` and `lifecycle`: ready-made ones; `metadata`: what is said beside the payload;
+//! - `builder`: making an event; `create` and `lifecycle`: ready-made ones; `metadata`: what is said beside the payload, `trace_context`: what of
+//!   it is handed on;
 //! - `payload`: what an event carries, as text, tree or Rust value: `typed` (Rust values), `checked` (the serializer that
 //!   refuses what JSON cannot hold), `tree` (from text to tree), `error`; `shared`: one text with two owners;
 //! - `scan`: which JSON texts are accepted: `string` (escapes), `refusal` (why and where one is refused);
@@ -22,6 +23,7 @@ mod payload;
 mod priority;
 mod scan;
 mod shared;
+mod trace_context;
 
 mod create;
 mod lifecycle;
@@ -37,7 +39,7 @@ mod parse_error;
 #[cfg_attr(not(feature = "schema"), allow(dead_code, reason = "only a schema makes one"))]
 mod validation_error;
 
-use std::{fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use serde_json::{Map, Value};
 
@@ -170,12 +172,27 @@ impl Event {
         }
     }
 
+    /// What it hands on to events published in answer to it, for [`continuing`](Self::continuing); mostly nothing.
+    #[inline]
+    pub(crate) fn carried(&self) -> Option<&dyn Any> {
+        if self.metadata.is_empty() { None } else { Some(&self.metadata) }
+    }
+
+    /// This event's metadata with what the handled one hands on, if that adds anything.
+    pub(crate) fn continuing(&self, handled: &dyn Any) -> Option<Metadata> {
+        handled.downcast_ref().and_then(|handled| self.metadata.continuing(handled))
+    }
+
     /// Puts the publisher's context where the event says nothing itself.
-    pub(crate) fn fill_correlation(
+    pub(crate) fn fill_context(
         &mut self,
         correlation_id: Option<&CorrelationId>,
         causation_id: Option<&EventId>,
+        metadata: Option<Metadata>,
     ) {
+        if let Some(metadata) = metadata {
+            self.metadata = metadata;
+        }
         if self.correlation_id.is_none() {
             self.correlation_id = correlation_id.cloned();
         }
@@ -232,13 +249,13 @@ mod tests {
     fn context_fills_only_what_is_absent() {
         let (correlation, cause) = (CorrelationId::from_static("scope"), EventId::parse("cause").unwrap());
         let mut plain = Event::builder("a", "b").build().unwrap();
-        plain.fill_correlation(None, None);
+        plain.fill_context(None, None, None);
         assert_eq!((plain.correlation_id(), plain.causation_id()), (None, None));
-        plain.fill_correlation(Some(&correlation), Some(&cause));
+        plain.fill_context(Some(&correlation), Some(&cause), None);
         assert_eq!((plain.correlation_id(), plain.causation_id()), (Some(&correlation), Some(&cause)));
 
         let mut own = Event::builder("a", "b").correlation_id("own").causation_id("own").build().unwrap();
-        own.fill_correlation(Some(&correlation), Some(&cause));
+        own.fill_context(Some(&correlation), Some(&cause), None);
         assert_eq!(own.correlation_id().unwrap(), &"own");
         assert_eq!(own.causation_id().unwrap(), &"own");
     }
