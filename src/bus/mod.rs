@@ -8,7 +8,8 @@
 //! - `subscribe`: making a subscription, step by step; `patterns`: in what forms patterns come; `typed`:
 //!   subscriptions to payloads of a Rust type; `subscription`: the handle on one, and waiting for its end;
 //!   `registry`: who is subscribed, the writers' side of the snapshot;
-//! - `publish`: handing events in, validated or not; `schedule`: handing them in later;
+//! - `publish`: handing events in, validated or not; `schedule`: handing them in later; `intercept`: what surrounds both
+//!   that and handling;
 //! - `runtime`: where asynchronous handlers run; `manual`: a bus that a test drives;
 //! - `flush`: waiting until events are handled; `lifetime`: the end;
 //! - `history`, `dead_letters`, `counts` and `stats`, `types`: what can be asked of it afterwards;
@@ -20,6 +21,7 @@ mod dead_letters;
 mod flush;
 mod global;
 mod history;
+mod intercept;
 mod lifetime;
 #[cfg(feature = "queued")]
 mod manual;
@@ -46,6 +48,7 @@ pub use global::{
     subscribe_to_events, try_get_event_bus, unsubscribe_from_events,
 };
 pub use history::{EventHistory, HistoryQuery, Recorded};
+pub use intercept::{InterceptorHandle, ScopedInterceptor};
 pub use lifetime::{DRAIN_ON_DROP, ShutdownReport, UndeliveredEvent};
 #[cfg(feature = "queued")]
 pub use manual::{Driver, ManualBusBuilder};
@@ -64,12 +67,15 @@ pub use types::EventTypeInfo;
 
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::dispatch::attempt::Attempt;
 use crate::dispatch::engine::{Engine, EngineSettings, Owner};
 use crate::dispatch::handler::Delivery;
+use crate::dispatch::intercept::OfferedEvent;
 #[cfg(feature = "async")]
 use crate::dispatch::owned::OwnedDelivery;
 #[cfg(feature = "queued")]
 use crate::dispatch::{queue::Queue, workers::Workers};
+use crate::event::{Event, EventPublishError};
 #[cfg(feature = "schema")]
 use crate::schema::EventSchema;
 use crate::sync::AtomicBool;
@@ -137,6 +143,10 @@ pub(crate) struct Bus {
 impl Owner for Bus {
     fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    fn check(&self, event: Arc<Event>) -> Result<Arc<Event>, EventPublishError> {
+        self.checked_by_default(event)
     }
 }
 
@@ -318,5 +328,21 @@ impl Delivery<'_> {
     #[must_use]
     pub fn subscription(&self) -> Subscription {
         Subscription::new(&self.bus().bus, Arc::clone(self.subscriber))
+    }
+}
+
+impl OfferedEvent<'_> {
+    /// The bus that it is offered to.
+    #[must_use]
+    pub fn bus(&self) -> EventBus {
+        bus_of(self.engine.owner.upgrade().expect("whoever publishes holds the bus"))
+    }
+}
+
+impl Attempt<'_> {
+    /// The bus that delivers.
+    #[must_use]
+    pub fn bus(&self) -> EventBus {
+        bus_of(self.engine.owner.upgrade().expect("whoever delivers holds the bus"))
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! What needs a lock (subscribing, reading dead letters) belongs to the bus and changes this state from outside.
 
+use super::chain::Interceptors;
 use super::chores::{Chores, LetterListener};
 use super::dead_letter::DeadLetterInbox;
 use super::drops::Drops;
@@ -18,7 +19,7 @@ use super::slots::{Entry, Grace, Slots};
 use super::subscriber::Subscriber;
 use super::table::Table;
 use crate::clock::Clock;
-use crate::event::Event;
+use crate::event::{Event, EventPublishError};
 use crate::ring::Ring;
 use crate::sync::{AtomicU64, Ordering, heavy_fence};
 use arc_swap::ArcSwap;
@@ -39,6 +40,9 @@ pub(crate) enum History {
 /// What an engine is part of: the bus, to handlers that ask, and to threads that keep it alive while they work.
 pub(crate) trait Owner: Any + Send + Sync {
     fn engine(&self) -> &Engine;
+
+    /// The event, if the bus lets it be published: a delayed one was changed when its time came.
+    fn check(&self, event: Arc<Event>) -> Result<Arc<Event>, EventPublishError>;
 }
 
 /// What an engine is made with, beside its queue.
@@ -62,6 +66,7 @@ pub(crate) struct Engine {
     pub(super) version: CachePadded<AtomicU64>,
     table: ArcSwap<Table>,
     pub(crate) slots: Slots,
+    pub(crate) interceptors: Interceptors,
     shards: ArcSwap<Vec<Arc<Shard>>>,
     pub(crate) names: Names,
     pub(crate) history: History,
@@ -115,6 +120,7 @@ impl Engine {
             version: CachePadded::new(AtomicU64::new(table.version)),
             table: ArcSwap::from_pointee(table),
             slots: Slots::new(),
+            interceptors: Interceptors::default(),
             shards: ArcSwap::default(),
             names: Names::new(),
             history: match settings.history {
@@ -243,5 +249,6 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.slots.clear(self.key);
+        self.let_go(self.interceptors.clear());
     }
 }

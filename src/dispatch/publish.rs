@@ -161,7 +161,7 @@ impl Engine {
             self.record(&mut scratch.spare, event)
         } else {
             let (sequence, evicted) = self.record_shared(&mut scratch.spare, &event);
-            let turn = Turn::new(self, pin, &view.turns, &event, sequence).awaited(awaited);
+            let turn = Turn::new(self, pin, view, &event, sequence).awaited(awaited);
             let is_completed = self.frame(&event, depth).enter(|| turn.complete(route));
             shard.completed.add(u64::from(is_completed));
             return Ok(Passed { sequence, event: Some(event), evicted });
@@ -224,7 +224,7 @@ impl Engine {
         let ending = self.pinned(|shard, view, _, pin| {
             self.look_again(view, shard);
             let (event, sequence) = (letter.event(), letter.sequence().unwrap_or(0));
-            let turn = Turn::new(self, pin, &view.turns, event, sequence);
+            let turn = Turn::new(self, pin, view, event, sequence);
             let redeliver = || self.frame(event, depth).enter(|| turn.redeliver(entry, letter));
             view.table.is_open.then(redeliver)
         });

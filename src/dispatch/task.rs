@@ -5,6 +5,7 @@
 //! runtime in particular is needed.
 
 use super::alarm::Alarm;
+use super::attempt::{Around, Attempt, Handling};
 use super::chores::LOOKS_PER_CHANGE;
 use super::deliver::Turn;
 use super::engine::{Engine, Owner};
@@ -65,8 +66,10 @@ impl Seated {
 
     async fn handle(&self, delivery: OwnedDelivery, stopped: &mut SignalListener) {
         let engine = self.owner.engine();
+        let interceptors = engine.hold_chain();
+        let mut around = interceptors.as_ref().map(|chain| chain.around(engine.attempt_of(&delivery)));
         let stopwatch = Stopwatch::start();
-        let outcome = match engine.begin(&delivery) {
+        let outcome = match engine.begin(&delivery, around.as_mut()) {
             Some(future) => {
                 let mailbox = &self.mailbox;
                 Running { engine, mailbox, delivery: &delivery, future: Some(future) }.finish(stopped).await
@@ -74,6 +77,14 @@ impl Seated {
             None => Outcome::Gone,
         };
         let timing = Timing { took: stopwatch.elapsed(), overran: None };
+        if let (Outcome::Of(result), Some(around)) = (&outcome, around.take()) {
+            engine.frame(delivery.event(), 0).enter(|| around.end(result));
+        }
+        drop(around);
+        if let Some(interceptors) = interceptors {
+            drop(interceptors);
+            engine.after_pin();
+        }
         // None: it was given up, and counted, while the handler ran.
         if let Some(late) = self.mailbox.take_back(self.seat) {
             match outcome {
@@ -184,18 +195,41 @@ impl Drop for Running<'_> {
 
 impl Engine {
     /// Makes the future of a delivery; `None` if its subscription is gone.
-    fn begin(&self, delivery: &OwnedDelivery) -> Option<HandlerFuture> {
+    fn begin(&self, delivery: &OwnedDelivery, around: Option<&mut Around<'_>>) -> Option<HandlerFuture> {
         self.pinned(|_, _, _, pin| {
             let handler = self.slots.get(&delivery.subscriber.entry, pin)?;
             let call = handler.async_call()?;
             // Under the pin: whoever takes the handler apart has waited for it, and sees this.
             delivery.subscriber.extras()?.running.fetch_add(1, Ordering::SeqCst);
-            let made = self
-                .frame(delivery.event(), 0)
-                .enter(|| catch_unwind(AssertUnwindSafe(|| (call.make)(delivery.clone()))));
-            // A handler that panics before it makes a future fails like one whose future panics.
-            Some(made.unwrap_or_else(|panic| Box::pin(async move { std::panic::resume_unwind(panic) })))
+            let make = || match around.map_or(Ok(Handling::Proceed), Around::begin) {
+                Ok(Handling::Proceed) => catch_unwind(AssertUnwindSafe(|| (call.make)(delivery.clone())))
+                    .map_err(Failure::Panicked),
+                Ok(Handling::Skip) => Ok(Box::pin(async { Ok(()) }) as HandlerFuture),
+                Err(failure) => Err(failure),
+            };
+            let made = self.frame(delivery.event(), 0).enter(make);
+            // Who panics before there is a future, or keeps it from being made, fails as if the future did.
+            Some(made.unwrap_or_else(|failure| {
+                Box::pin(async move {
+                    match failure {
+                        Failure::Returned(error) => Err(error),
+                        Failure::TimedOut(error) => Err(error.into()),
+                        Failure::Panicked(panic) => std::panic::resume_unwind(panic),
+                    }
+                })
+            }))
         })
+    }
+
+    fn attempt_of<'a>(&'a self, delivery: &'a OwnedDelivery) -> Attempt<'a> {
+        Attempt {
+            event: delivery.event(),
+            sequence: delivery.sequence(),
+            attempt: delivery.attempt(),
+            is_async: true,
+            subscriber: &delivery.subscriber,
+            engine: self,
+        }
     }
 
     /// Brings an attempt of an asynchronous handler to its end.
@@ -203,7 +237,7 @@ impl Engine {
         let event = Arc::clone(&late.event);
         self.pinned(|shard, view, _, pin| {
             self.look_again(view, shard);
-            let turn = Turn::new(self, pin, &view.turns, &event, late.sequence);
+            let turn = Turn::new(self, pin, view, &event, late.sequence);
             self.frame(&event, 0).enter(|| turn.end_attempt(late, result, timing));
         });
         self.let_go(event);
