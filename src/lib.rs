@@ -51,9 +51,11 @@ pub use config::{
     ConfigError, DEAD_LETTERS_MAX, HISTORY_MAX, LANE_ROOM_MAX, LANES_MAX, QUEUE_ROOM_MAX, WORKERS_MAX,
 };
 pub use context::correlation;
+pub use dispatch::attempt::{Attempt, AttemptOutcome, Handling, HandlingInterceptor};
 pub use dispatch::dead_letter::{DeadLetter, DeadLetterKind, EarlierFailure, LetterParseError};
 pub use dispatch::drops::DropCounts;
 pub use dispatch::handler::{BoxError, Delivery, HandlerOutcome, HandlerPanic};
+pub use dispatch::intercept::{OfferedEvent, PublishEnding, PublishInterceptor, PublishOutcome};
 pub use dispatch::latency::LatencyStats;
 pub use dispatch::later::WAITING_EVENTS_MAX;
 pub use dispatch::names::REMEMBERED_NAMES_MAX;

@@ -5,9 +5,11 @@ use super::runtime::TaskRuntime;
 use super::{Bus, EventBus, Parts};
 use crate::clock::Clock;
 use crate::config::{Asked, ConfigError};
+use crate::dispatch::attempt::HandlingInterceptor;
 use crate::dispatch::chores::LetterListener;
 use crate::dispatch::dead_letter::DeadLetter;
 use crate::dispatch::engine::EngineSettings;
+use crate::dispatch::intercept::PublishInterceptor;
 #[cfg(feature = "queued")]
 use crate::dispatch::{
     engine::Owner,
@@ -55,6 +57,8 @@ pub struct EventBusBuilder {
     measures_latency: bool,
     slow_after: Option<Duration>,
     letter_listener: Option<LetterListener>,
+    publishing: Vec<Arc<dyn PublishInterceptor>>,
+    handling: Vec<Arc<dyn HandlingInterceptor>>,
     #[cfg(feature = "async")]
     runtime: Option<tokio::runtime::Handle>,
     #[cfg(feature = "queued")]
@@ -145,6 +149,19 @@ impl EventBusBuilder {
     /// look at the queue, redrive or publish. A panic is logged. Default: nobody is told.
     pub fn on_dead_letter(mut self, listener: impl Fn(&DeadLetter) + Send + Sync + 'static) -> Self {
         self.letter_listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// Installs an interceptor around publishing, as [`EventBus::intercept_publish`] does, before anything is published.
+    /// Those of one builder are asked in the order given. Default: none.
+    pub fn intercept_publish(mut self, interceptor: impl PublishInterceptor) -> Self {
+        self.publishing.push(Arc::new(interceptor));
+        self
+    }
+
+    /// Installs an interceptor around handling, as [`EventBus::intercept_handling`] does. Default: none.
+    pub fn intercept_handling(mut self, interceptor: impl HandlingInterceptor) -> Self {
+        self.handling.push(Arc::new(interceptor));
         self
     }
 
@@ -269,6 +286,7 @@ impl EventBusBuilder {
             #[cfg(feature = "schema")]
             validation: self.validation,
         });
+        bus.install_first(self.publishing, self.handling);
         #[cfg(feature = "queued")]
         if settings.queued && !is_manual {
             let owner: Arc<dyn Owner> = Arc::clone(&bus) as _;

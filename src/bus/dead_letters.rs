@@ -218,13 +218,15 @@ impl DeadLetterQueue<'_> {
     #[cfg_attr(not(feature = "schema"), allow(unused_variables, reason = "nothing is validated"))]
     fn republish(&self, letter: Arc<DeadLetter>, validates: bool) -> Result<(), EventDeliveryError> {
         let event = Arc::clone(letter.event());
+        let bus = self.bus;
+        let republish = |event| bus.publish_checked(event, true, |event| bus.bus.checked_by_default(event));
         #[cfg(feature = "schema")]
         let published = match validates {
-            true => self.bus.publish_validated(event, self.bus.required_validation(letter.event())),
-            false => self.bus.publish(event),
+            true => self.bus.publish_required(event, true),
+            false => republish(event),
         };
         #[cfg(not(feature = "schema"))]
-        let published = self.bus.publish(event);
+        let published = republish(event);
         published.map(drop).map_err(|refusal| {
             if !matches!(refusal.kind(), PublishErrorKind::Rejected(_)) {
                 self.put_back(letter);

@@ -308,8 +308,9 @@ fn end_for_good(bus: &Bus) {
     if !is_shut_down {
         drain(bus);
     }
-    // A delivery that somebody keeps keeps the bus, but not the handlers.
+    // A delivery that somebody keeps keeps the bus, but neither the handlers nor the interceptors.
     bus.registry.unsubscribe_all(&bus.engine);
+    bus.remove_interceptors();
 }
 
 fn drain(bus: &Bus) {

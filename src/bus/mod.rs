@@ -8,7 +8,8 @@
 //! - `subscribe`: making a subscription, step by step; `patterns`: in what forms patterns come; `typed`:
 //!   subscriptions to payloads of a Rust type; `subscription`: the handle on one, and waiting for its end;
 //!   `registry`: who is subscribed, the writers' side of the snapshot;
-//! - `publish`: handing events in, validated or not; `schedule`: handing them in later;
+//! - `publish`: handing events in, validated or not; `schedule`: handing them in later; `intercept`: what surrounds both
+//!   that and handling;
 //! - `feed`: events as they are recorded, for readers that take them when they like;
 //! - `runtime`: where asynchronous handlers run; `manual`: a bus that a test drives;
 //! - `host`: what a part above the bus needs to live on one;
@@ -27,6 +28,7 @@ mod global;
 mod history;
 #[cfg(feature = "stream")]
 mod host;
+mod intercept;
 mod kept;
 mod lifetime;
 #[cfg(feature = "queued")]
@@ -61,6 +63,7 @@ pub use global::{
 pub use history::{EventHistory, HistoryQuery, Recorded};
 #[cfg(feature = "stream")]
 pub(crate) use host::{Host, Timer};
+pub use intercept::{InterceptorHandle, ScopedInterceptor};
 pub(crate) use kept::Kept;
 pub use lifetime::{DRAIN_ON_DROP, ShutdownReport, UndeliveredEvent};
 #[cfg(feature = "queued")]
@@ -80,12 +83,15 @@ pub use types::EventTypeInfo;
 
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::dispatch::attempt::Attempt;
 use crate::dispatch::engine::{Engine, EngineSettings, Owner};
 use crate::dispatch::handler::Delivery;
+use crate::dispatch::intercept::OfferedEvent;
 #[cfg(feature = "async")]
 use crate::dispatch::owned::OwnedDelivery;
 #[cfg(feature = "queued")]
 use crate::dispatch::{queue::Queue, workers::Workers};
+use crate::event::{Event, EventPublishError};
 #[cfg(feature = "schema")]
 use crate::schema::EventSchema;
 use crate::sync::AtomicBool;
@@ -155,6 +161,10 @@ pub(crate) struct Bus {
 impl Owner for Bus {
     fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    fn check(&self, event: Arc<Event>) -> Result<Arc<Event>, EventPublishError> {
+        self.checked_by_default(event)
     }
 }
 
@@ -343,5 +353,21 @@ impl Delivery<'_> {
     #[must_use]
     pub fn subscription(&self) -> Subscription {
         Subscription::new(&self.bus().bus, Arc::clone(self.subscriber))
+    }
+}
+
+impl OfferedEvent<'_> {
+    /// The bus that it is offered to.
+    #[must_use]
+    pub fn bus(&self) -> EventBus {
+        bus_of(self.engine.owner.upgrade().expect("whoever publishes holds the bus"))
+    }
+}
+
+impl Attempt<'_> {
+    /// The bus that delivers.
+    #[must_use]
+    pub fn bus(&self) -> EventBus {
+        bus_of(self.engine.owner.upgrade().expect("whoever delivers holds the bus"))
     }
 }

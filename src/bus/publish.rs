@@ -1,8 +1,8 @@
 //! Handing events to the bus.
 
-use super::EventBus;
 #[cfg(feature = "schema")]
 use super::Validation;
+use super::{Bus, EventBus};
 use crate::context;
 #[cfg(feature = "schema")]
 use crate::dispatch::dead_letter::DeadLetter;
@@ -37,7 +37,7 @@ impl EventBus {
     /// handler also, as its causation id, the id of the event being handled.
     ///
     /// # Errors
-    /// A bus that is shut down; a 65th nested publish on one thread; of a queued bus, no room in the event's lane, if its
+    /// A bus that is shut down; a 65th nested publish on one thread; an interceptor that refuses; of a queued bus, no room in the event's lane, if its
     /// policy is to refuse then, or to wait and the wait was in vain; if the bus was built to validate, a payload that does
     /// not satisfy its schema. The event comes back in the error.
     #[inline]
@@ -45,7 +45,10 @@ impl EventBus {
         let event = event.into();
         #[cfg(feature = "schema")]
         if self.bus.validation != Validation::Off {
-            return self.publish_validated(event, self.bus.validation);
+            return self.publish_checked(event, false, |event| self.bus.checked_by_default(event));
+        }
+        if self.bus.engine.is_intercepted() {
+            return self.publish_checked(event, false, |event| self.bus.checked_by_default(event));
         }
         self.bus.engine.publish(event).map(|sequence| Published { sequence })
     }
@@ -57,10 +60,9 @@ impl EventBus {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub async fn publish_async(&self, event: impl Into<Arc<Event>>) -> Result<Published, EventPublishError> {
-        let event = event.into();
-        #[cfg(feature = "schema")]
-        let event = self.checked(event, self.bus.validation)?;
-        self.bus.engine.publish_async(event, None).await.map(|sequence| Published { sequence })
+        let published =
+            self.publish_checked_async(event.into(), |event| self.bus.checked_by_default(event), None);
+        published.await
     }
 
     /// Publishes as [`publish_async`](Self::publish_async) does, waits until every delivery of the event is over, retries
@@ -75,11 +77,9 @@ impl EventBus {
         &self,
         event: impl Into<Arc<Event>>,
     ) -> Result<DeliveryReport, EventPublishError> {
-        let event = event.into();
-        #[cfg(feature = "schema")]
-        let event = self.checked(event, self.bus.validation)?;
         let watch = Arc::new(Watch::default());
-        let sequence = self.bus.engine.publish_async(event, Some(&watch)).await?;
+        let check = |event| self.bus.checked_by_default(event);
+        let Published { sequence } = self.publish_checked_async(event.into(), check, Some(&watch)).await?;
         while !watch.is_over() && !context::is_inside(self.bus.engine.key) {
             let over = watch.over.listen();
             if !watch.is_over() {
@@ -101,6 +101,9 @@ impl EventBus {
         if self.bus.validation != Validation::Off {
             return events.into_iter().map(|event| self.publish(event)).collect();
         }
+        if self.bus.engine.is_intercepted() {
+            return events.into_iter().map(|event| self.publish(event)).collect();
+        }
         let outcomes = self.bus.engine.publish_batch(events);
         outcomes.into_iter().map(|outcome| outcome.map(|sequence| Published { sequence })).collect()
     }
@@ -114,9 +117,7 @@ impl EventBus {
     /// [`publish`](Self::publish).
     #[cfg(feature = "schema")]
     pub fn emit_typed(&self, event: impl Into<Arc<Event>>) -> Result<Published, EventError> {
-        let event = event.into();
-        let validation = self.required_validation(&event);
-        self.publish_validated(event, validation).map_err(rejection_itself)
+        self.publish_required(event.into(), false).map_err(rejection_itself)
     }
 
     /// [`emit_typed`](Self::emit_typed) for async code: validates when it is first polled, and goes on as
@@ -126,53 +127,100 @@ impl EventBus {
     /// As [`emit_typed`](Self::emit_typed).
     #[cfg(feature = "schema")]
     pub async fn emit_typed_async(&self, event: impl Into<Arc<Event>>) -> Result<Published, EventError> {
-        let event = event.into();
-        let validation = self.required_validation(&event);
-        let event = self.checked(event, validation).map_err(rejection_itself)?;
-        let sequence = self.bus.engine.publish_async(event, None).await?;
-        Ok(Published { sequence })
+        let published =
+            self.publish_checked_async(event.into(), |event| self.bus.checked_as_required(event), None);
+        published.await.map_err(rejection_itself)
     }
 
-    /// What makes sure that an event has the shape of its type.
+    /// Publishes what is sure to have the shape of its type.
     #[cfg(feature = "schema")]
-    pub(super) fn required_validation(&self, event: &Event) -> Validation {
-        let is_named = matches!(event.event_type(), EventType::Named(_));
-        let needs_schema = is_named && !event.data().is_typed();
-        if needs_schema || self.bus.validation == Validation::All {
-            Validation::All
-        } else {
-            Validation::Typed
-        }
-    }
-
-    /// Publishes what its schema accepts.
-    #[cfg(feature = "schema")]
-    pub(super) fn publish_validated(
+    pub(super) fn publish_required(
         &self,
         event: Arc<Event>,
-        validation: Validation,
+        is_redriven: bool,
     ) -> Result<Published, EventPublishError> {
-        let event = self.checked(event, validation)?;
-        self.bus.engine.publish(event).map(|sequence| Published { sequence })
+        self.publish_checked(event, is_redriven, |event| self.bus.checked_as_required(event))
+    }
+
+    /// Publishes what the interceptors let pass and then `check` does.
+    pub(super) fn publish_checked(
+        &self,
+        event: Arc<Event>,
+        is_redriven: bool,
+        check: impl FnOnce(Arc<Event>) -> Result<Arc<Event>, EventPublishError>,
+    ) -> Result<Published, EventPublishError> {
+        let engine = &self.bus.engine;
+        let publish = |event| check(event).and_then(|event| engine.publish(event));
+        let outcome = if engine.is_intercepted() {
+            let (event, interception) = engine.intercept(event, is_redriven)?;
+            let outcome = publish(event);
+            interception.end(outcome.as_ref().copied());
+            outcome
+        } else {
+            publish(event)
+        };
+        outcome.map(|sequence| Published { sequence })
+    }
+
+    /// The same for async code.
+    async fn publish_checked_async(
+        &self,
+        event: Arc<Event>,
+        check: impl FnOnce(Arc<Event>) -> Result<Arc<Event>, EventPublishError>,
+        watch: Option<&Arc<Watch>>,
+    ) -> Result<Published, EventPublishError> {
+        let engine = &self.bus.engine;
+        let (event, interception) = if engine.is_intercepted() {
+            let (event, interception) = engine.intercept(event, false)?;
+            (event, Some(interception))
+        } else {
+            (event, None)
+        };
+        let outcome = match check(event) {
+            Ok(event) => engine.publish_async(event, watch).await,
+            Err(error) => Err(error),
+        };
+        if let Some(interception) = interception {
+            interception.end(outcome.as_ref().copied());
+        }
+        outcome.map(|sequence| Published { sequence })
+    }
+}
+
+impl Bus {
+    /// The event, if it has the shape that this bus wants of all.
+    #[cfg_attr(
+        not(feature = "schema"),
+        allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "no schemas")
+    )]
+    pub(super) fn checked_by_default(&self, event: Arc<Event>) -> Result<Arc<Event>, EventPublishError> {
+        #[cfg(feature = "schema")]
+        let event = self.checked(event, self.validation)?;
+        Ok(event)
+    }
+
+    /// The event, if it is sure to have the shape of its type.
+    #[cfg(feature = "schema")]
+    fn checked_as_required(&self, event: Arc<Event>) -> Result<Arc<Event>, EventPublishError> {
+        let is_named = matches!(event.event_type(), EventType::Named(_));
+        let needs_schema = is_named && !event.data().is_typed();
+        let needs_all = needs_schema || self.validation == Validation::All;
+        self.checked(event, if needs_all { Validation::All } else { Validation::Typed })
     }
 
     /// The event, if its schema accepts it.
     #[cfg(feature = "schema")]
-    pub(super) fn checked(
-        &self,
-        event: Arc<Event>,
-        validation: Validation,
-    ) -> Result<Arc<Event>, EventPublishError> {
+    fn checked(&self, event: Arc<Event>, validation: Validation) -> Result<Arc<Event>, EventPublishError> {
         let verdict = |event: &Event| match validation {
             Validation::Off => Ok(()),
-            Validation::Typed => self.bus.schema.validate_event(event),
-            Validation::All => self.bus.schema.validate_required(event),
+            Validation::Typed => self.schema.validate_event(event),
+            Validation::All => self.schema.validate_required(event),
         };
         if validation == Validation::Off {
             return Ok(event);
         }
         // Stamped first, so that a letter tells the surroundings in which the event was offered.
-        let (event, _) = self.bus.engine.stamped(event)?;
+        let (event, _) = self.engine.stamped(event)?;
         match verdict(&event) {
             Ok(()) => Ok(event),
             Err(error) => Err(self.rejected(event, error)),
@@ -183,13 +231,13 @@ impl EventBus {
     /// and nothing else.
     #[cfg(feature = "schema")]
     fn rejected(&self, event: Arc<Event>, error: EventValidationError) -> EventPublishError {
-        if !self.bus.engine.table().is_open {
-            return self.bus.engine.refuse(PublishErrorKind::Closed, event);
+        if !self.engine.table().is_open {
+            return self.engine.refuse(PublishErrorKind::Closed, event);
         }
         let error = error.with_event(Arc::clone(&event));
-        self.bus.engine.add_letter(DeadLetter::rejected(&event, error.clone()));
-        self.bus.engine.after_pin();
-        self.bus.engine.refuse(PublishErrorKind::Rejected(error), event)
+        self.engine.add_letter(DeadLetter::rejected(&event, error.clone()));
+        self.engine.after_pin();
+        self.engine.refuse(PublishErrorKind::Rejected(error), event)
     }
 }
 

@@ -4,6 +4,7 @@
 //! tables that are made here. No user code runs under the lock: handlers are boxed before it, and taken apart
 //! after it.
 
+use crate::dispatch::chain::Interceptors;
 use crate::dispatch::chores::LOOKS_PER_CHANGE;
 use crate::dispatch::engine::Engine;
 #[cfg(feature = "stream")]
@@ -232,6 +233,14 @@ impl Registry {
             engine.grace.begin(taken, || engine.shards());
         }
         true
+    }
+
+    /// Changes the interceptors. When this returns, every publish that begins and every event whose turns do meets them.
+    pub(crate) fn intercept<R>(&self, engine: &Engine, change: impl FnOnce(&Interceptors) -> R) -> R {
+        let _writer = self.writer();
+        let changed = change(&engine.interceptors);
+        engine.set_table(engine.table().intercepted(&engine.interceptors));
+        changed
     }
 
     /// Refuses everything from now on.

@@ -38,7 +38,7 @@ impl fmt::Debug for ScheduledEvent {
 
 impl EventBus {
     /// Publishes an event when `delay` has passed, on a thread of the bus's own. Its correlation and causation are those of
-    /// this call's surroundings; a bus that validates does so now. A pending event costs memory and no thread, and keeps the
+    /// this call's surroundings; a bus that validates does so now, interceptors are asked when its time comes. A pending event costs memory and no thread, and keeps the
     /// bus open as a handle does. A [`shutdown`](Self::shutdown) before its time reports it.
     ///
     /// When its time comes there is nobody to be refused: where a lane has no room, it waits for some as the bus's policy
@@ -51,9 +51,7 @@ impl EventBus {
         event: impl Into<Arc<Event>>,
         delay: Duration,
     ) -> Result<ScheduledEvent, EventPublishError> {
-        let event = event.into();
-        #[cfg(feature = "schema")]
-        let event = self.checked(event, self.bus.validation)?;
+        let event = self.bus.checked_by_default(event.into())?;
         let (event, _) = self.bus.engine.stamped(event)?;
         let engine = &self.bus.engine;
         if !engine.table().is_open {

@@ -3,6 +3,8 @@
 //! It is done by whoever unpins next. Inside user code of the same bus, which runs under a pin, it is left to the publish
 //! around it.
 
+use super::attempt::HandlingInterceptor;
+use super::chain::Chain;
 use super::dead_letter::DeadLetter;
 use super::engine::Engine;
 use crate::context;
@@ -26,6 +28,8 @@ enum Chore {
     DropLetter(Arc<DeadLetter>),
     /// Left a mailbox without being handled.
     DropEvent(Arc<Event>),
+    /// Of interceptors that were removed, by the last who ran them.
+    DropChain(Chain<dyn HandlingInterceptor>),
     Tell(Arc<DeadLetter>),
 }
 
@@ -64,6 +68,11 @@ impl Engine {
         self.chores.add(Chore::DropEvent(event));
     }
 
+    /// Lets interceptors go, later.
+    pub(super) fn drop_chain_later(&self, chain: Chain<dyn HandlingInterceptor>) {
+        self.chores.add(Chore::DropChain(chain));
+    }
+
     /// Does what had to wait for a pin: takes apart the handlers that nobody can be running any more, and the chores.
     #[inline]
     pub(crate) fn after_pin(&self) {
@@ -96,6 +105,7 @@ impl Engine {
             match chore {
                 Chore::DropLetter(letter) => self.let_go(letter),
                 Chore::DropEvent(event) => self.let_go(event),
+                Chore::DropChain(chain) => self.let_go(chain),
                 Chore::Tell(letter) => self.tell(&letter),
             }
         }
@@ -108,7 +118,7 @@ impl Engine {
 
     /// Drops what belongs to somebody else, as code of this bus: its destructor must not wait for the thread that it is on.
     #[inline]
-    pub(super) fn let_go<T>(&self, value: T) {
+    pub(crate) fn let_go<T>(&self, value: T) {
         context::within_bus(self.key, || drop_quietly(value));
     }
 

@@ -2,12 +2,13 @@
 
 use super::dead_letter::DeadLetter;
 use super::engine::Engine;
+use super::intercept::Interception;
 use super::later::Work;
 #[cfg(feature = "queued")]
 use crate::clock::Deadline;
 use crate::context;
 use crate::event::{Event, EventPublishError};
-use crate::quiet::log;
+use crate::quiet::{drop_quietly, log};
 use crate::timers::Ticket;
 use std::any::Any;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub(crate) struct Delayed {
     pub(super) event: Arc<Event>,
     /// Keeps the bus open until then.
     hold: Arc<dyn Any + Send + Sync>,
+    /// Once its time has come: who let it pass. It asks once, however often it looks for room.
+    interception: Option<Interception>,
     /// Until when it may look for room, once its time has come.
     #[cfg(feature = "queued")]
     looks_until: Option<Deadline>,
@@ -33,6 +36,7 @@ impl Delayed {
         Box::new(Delayed {
             event,
             hold,
+            interception: None,
             #[cfg(feature = "queued")]
             looks_until: None,
         })
@@ -72,8 +76,14 @@ impl Engine {
         allow(unused_mut, clippy::boxed_local, reason = "there is always room")
     )]
     pub(super) fn publish_delayed(&self, mut delayed: Box<Delayed>) {
-        match self.publish_without_waiting(Arc::clone(&delayed.event)) {
-            Ok(_) => {}
+        if self.is_intercepted()
+            && delayed.interception.is_none()
+            && let Err(error) = self.intercept_delayed(&mut delayed)
+        {
+            return self.end_delayed(*delayed, Err(error));
+        }
+        let outcome = match self.publish_without_waiting(Arc::clone(&delayed.event)) {
+            Ok(sequence) => Ok(sequence),
             #[cfg(feature = "queued")]
             Err(Refused::Full(limit)) => {
                 let until = *delayed.looks_until.get_or_insert_with(|| Deadline::after(limit));
@@ -83,14 +93,35 @@ impl Engine {
                         Err(back) => delayed = back,
                     }
                 }
-                if let Some(queue) = &self.queue {
-                    let error = self.refuse_full(queue, limit, Arc::clone(&delayed.event));
-                    self.give_up_event(&delayed.event, &error);
-                }
+                let Some(queue) = &self.queue else { return };
+                Err(self.refuse_full(queue, limit, Arc::clone(&delayed.event)))
             }
-            Err(Refused::For(error)) => self.give_up_event(&delayed.event, &error),
+            Err(Refused::For(error)) => Err(error),
+        };
+        self.end_delayed(*delayed, outcome);
+    }
+
+    /// Asks the interceptors about an event whose time has come, and the bus about what they made of it.
+    #[cold]
+    fn intercept_delayed(&self, delayed: &mut Delayed) -> Result<(), EventPublishError> {
+        let (event, interception) = self.intercept(Arc::clone(&delayed.event), false)?;
+        delayed.interception = Some(interception);
+        let owner = self.owner.upgrade().expect("whoever publishes holds the bus");
+        let event = owner.check(event)?;
+        self.let_go(std::mem::replace(&mut delayed.event, event));
+        Ok(())
+    }
+
+    /// A delayed event was published, or is given up: nobody is left to be told why but its interceptors.
+    fn end_delayed(&self, delayed: Delayed, outcome: Result<u64, EventPublishError>) {
+        let Delayed { event, hold, interception, .. } = delayed;
+        if let Some(interception) = interception {
+            interception.end(outcome.as_ref().copied());
         }
-        let Delayed { event, hold, .. } = *delayed;
+        if let Err(error) = outcome {
+            self.give_up_event(&event, &error);
+            context::within_bus(self.key, || drop_quietly(error));
+        }
         self.let_go(event);
         // If this was the last handle, the bus's own threads drain it, not this one.
         context::within_bus(self.key, || drop(hold));

@@ -6,10 +6,12 @@
 //! Inline dispatch retries at once, on the publisher's thread, unless the subscription has a backoff; a worker never waits,
 //! so queued dispatch puts every retry off (see [`retry`](super::retry)).
 
+use super::attempt::{Attempt, Handling, HeldChain};
 use super::awaited::Awaited;
 use super::ending::told;
 use super::engine::Engine;
 use super::handler::{Call, Delivery, Failure, Handler, SyncCall};
+use super::local::View;
 use super::retry::{Backoff, Late, Tail, Timing};
 use super::shard::{Pin, Turns};
 use super::slots::Entry;
@@ -31,6 +33,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) sequence: u64,
     /// Made when a delivery goes on after the event's turns, or by a publisher who wants to know.
     tail: OnceCell<Arc<Tail>>,
+    /// What surrounds each attempt.
+    interceptors: Option<HeldChain<'a>>,
     /// Of an async publisher.
     #[cfg(feature = "async")]
     awaited: Option<&'a Awaited>,
@@ -41,17 +45,18 @@ impl<'a> Turn<'a> {
     pub(crate) fn new(
         engine: &'a Engine,
         pin: &'a Pin<'a>,
-        turns: &'a [Turns],
+        view: &'a View,
         event: &'a Arc<Event>,
         sequence: u64,
     ) -> Self {
         Turn {
             engine,
             pin,
-            turns,
+            turns: &view.turns,
             event,
             sequence,
             tail: OnceCell::new(),
+            interceptors: if view.table.intercepts_handling { engine.hold_chain() } else { None },
             #[cfg(feature = "async")]
             awaited: None,
         }
@@ -88,7 +93,7 @@ impl<'a> Turn<'a> {
     /// Hands the event to each subscription of the route that is still there and wants it.
     #[inline]
     fn follow(&self, route: &[Entry]) {
-        let is_watched = self.tail.get().is_some();
+        let is_watched = self.tail.get().is_some() || self.interceptors.is_some();
         for entry in route {
             // Looked up in its turn: an earlier handler may have unsubscribed it.
             let Some(handler) = self.engine.slots.get(entry, self.pin) else { continue };
@@ -171,8 +176,30 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The same, with how long it took, and under the subscription's time limit.
+    /// The same, within what surrounds it, and with how long it took.
     pub(super) fn timed_attempt(&self, handler: &Handler, attempt: u32) -> (Result<(), Failure>, Timing) {
+        let Some(interceptors) = &self.interceptors else { return self.limited_attempt(handler, attempt) };
+        let mut around = interceptors.around(Attempt {
+            event: self.event,
+            sequence: self.sequence,
+            attempt,
+            is_async: false,
+            subscriber: &handler.subscriber,
+            engine: self.engine,
+        });
+        match around.begin() {
+            Ok(Handling::Proceed) => {
+                let (result, timing) = self.limited_attempt(handler, attempt);
+                around.end(&result);
+                (result, timing)
+            }
+            Ok(Handling::Skip) => (Ok(()), Timing::default()),
+            Err(failure) => (Err(failure), Timing::default()),
+        }
+    }
+
+    /// One attempt under the subscription's time limit, and how long it took.
+    fn limited_attempt(&self, handler: &Handler, attempt: u32) -> (Result<(), Failure>, Timing) {
         let limit = handler.subscriber.time_limit();
         let watchdog =
             limit.and_then(|limit| Watchdog::start(self.engine, &handler.subscriber, self.event, limit));

@@ -2,6 +2,7 @@
 //!
 //! What needs a lock (subscribing, reading dead letters) belongs to the bus and changes this state from outside.
 
+use super::chain::Interceptors;
 use super::chores::{Chores, LetterListener};
 use super::dead_letter::DeadLetterInbox;
 use super::drops::Drops;
@@ -20,7 +21,7 @@ use super::slots::{Entry, Grace, Slots};
 use super::subscriber::Subscriber;
 use super::table::Table;
 use crate::clock::Clock;
-use crate::event::Event;
+use crate::event::{Event, EventPublishError};
 use crate::ring::Ring;
 #[cfg(feature = "stream")]
 use crate::sync::AtomicUsize;
@@ -43,6 +44,9 @@ pub(crate) enum History {
 /// What an engine is part of: the bus, to handlers that ask, and to threads that keep it alive while they work.
 pub(crate) trait Owner: Any + Send + Sync {
     fn engine(&self) -> &Engine;
+
+    /// The event, if the bus lets it be published: a delayed one was changed when its time came.
+    fn check(&self, event: Arc<Event>) -> Result<Arc<Event>, EventPublishError>;
 }
 
 /// What an engine is made with, beside its queue.
@@ -66,6 +70,7 @@ pub(crate) struct Engine {
     pub(super) version: CachePadded<AtomicU64>,
     table: ArcSwap<Table>,
     pub(crate) slots: Slots,
+    pub(crate) interceptors: Interceptors,
     shards: Arc<ArcSwap<Vec<Arc<Shard>>>>,
     /// How many feeds there are whose owners let publishers wait.
     #[cfg(feature = "stream")]
@@ -122,6 +127,7 @@ impl Engine {
             version: CachePadded::new(AtomicU64::new(table.version)),
             table: ArcSwap::from_pointee(table),
             slots: Slots::new(),
+            interceptors: Interceptors::default(),
             shards: Arc::default(),
             #[cfg(feature = "stream")]
             blocking_feeds: AtomicUsize::new(0),
@@ -258,5 +264,6 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.slots.clear(self.key);
+        self.let_go(self.interceptors.clear());
     }
 }

@@ -119,11 +119,7 @@ impl Handler {
     /// Whether the subscription wants another attempt after this. A predicate that panics says no.
     pub(crate) fn is_worth_retrying(&self, failure: &Failure) -> bool {
         let Some(retry_if) = &self.retry_if else { return true };
-        let asked = std::panic::AssertUnwindSafe(|| match failure {
-            Failure::Returned(error) => retry_if(error.as_ref()),
-            Failure::TimedOut(error) => retry_if(error.as_ref()),
-            Failure::Panicked(payload) => retry_if(&HandlerPanic { message: message_of(payload.as_ref()) }),
-        });
+        let asked = std::panic::AssertUnwindSafe(|| failure.as_error(|error| retry_if(error)));
         std::panic::catch_unwind(asked).unwrap_or_else(|panic| {
             std::mem::forget(panic);
             false
@@ -131,7 +127,7 @@ impl Handler {
     }
 }
 
-/// A handler's panic, as an error: what the predicate of
+/// A handler's or an interceptor's panic, as an error: what the predicate of
 /// [`retry_if`](crate::SubscriptionBuilder::retry_if) is asked about then.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("panicked: {message}")]
@@ -145,6 +141,13 @@ impl HandlerPanic {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Of this panic, whose payload may panic once more if it is dropped.
+    pub(super) fn of(payload: Box<dyn std::any::Any + Send>) -> Self {
+        let message = bounded(message_of(payload.as_ref()));
+        std::mem::forget(payload);
+        HandlerPanic { message }
     }
 }
 
@@ -222,6 +225,15 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn is_time_limit(&self) -> bool {
         matches!(self, Failure::TimedOut(_))
+    }
+
+    /// Shows `f` the failure as an error.
+    pub(super) fn as_error<R>(&self, f: impl FnOnce(&(dyn Error + 'static)) -> R) -> R {
+        match self {
+            Failure::Returned(error) => f(error.as_ref()),
+            Failure::TimedOut(error) => f(error.as_ref()),
+            Failure::Panicked(payload) => f(&HandlerPanic { message: message_of(payload.as_ref()) }),
+        }
     }
 
     /// The error and its sources, outermost first; of a panic, its message.

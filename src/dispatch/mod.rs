@@ -8,6 +8,7 @@
 //! - [`shard`] and [`local`]: what each publishing thread writes, and keeps at hand;
 //! - [`deliver`]: one event along its route; [`ending`]: how a delivery ends that is not over with its turn;
 //!   [`dead_letter`]: what could not be delivered, and that as text;
+//! - [`intercept`] and [`attempt`]: what surrounds publishing and handling; [`chain`]: the lists of it;
 //! - [`retry`]: deliveries that go on after their event's turns; [`later`], [`due`] and [`delayed`]: what waits for its time, and who does it
 //!   then;
 //!   [`time_limit`] and [`alarm`]: handlers and waits that take too long;
@@ -22,7 +23,9 @@
 //! - [`engine`]: the state of all that; [`publish`]: the path that runs through it.
 
 pub(crate) mod alarm;
+pub(crate) mod attempt;
 pub(crate) mod awaited;
+pub(crate) mod chain;
 pub(crate) mod chores;
 pub(crate) mod dead_letter;
 pub(crate) mod delayed;
@@ -44,6 +47,7 @@ pub(crate) mod feed_reader;
 #[cfg(feature = "stream")]
 pub(crate) mod feeding;
 pub(crate) mod handler;
+pub(crate) mod intercept;
 pub(crate) mod latency;
 pub(crate) mod later;
 pub(crate) mod local;

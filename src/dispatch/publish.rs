@@ -204,7 +204,7 @@ impl Engine {
             let (feeds, route) = parted(route);
             let (sequence, evicted) = self.record_shared(&mut scratch.spare, &event);
             self.feed_if_any(feeds, pin, (sequence, &event), scratch, awaited);
-            let turn = Turn::new(self, pin, &view.turns, &event, sequence).awaited(awaited);
+            let turn = Turn::new(self, pin, view, &event, sequence).awaited(awaited);
             let is_completed = self.frame(&event, depth).enter(|| turn.complete(route));
             shard.completed.add(u64::from(is_completed));
             return Ok(Passed { sequence, event: Some(event), evicted });
@@ -287,7 +287,7 @@ impl Engine {
         let ending = self.pinned(|shard, view, _, pin| {
             self.look_again(view, shard);
             let (event, sequence) = (letter.event(), letter.sequence().unwrap_or(0));
-            let turn = Turn::new(self, pin, &view.turns, event, sequence);
+            let turn = Turn::new(self, pin, view, event, sequence);
             let redeliver = || self.frame(event, depth).enter(|| turn.redeliver(entry, letter));
             view.table.is_open.then(redeliver)
         });

@@ -174,7 +174,7 @@ impl Engine {
         let shown = desks.zip(worker).map(|(desks, worker)| desks.show(worker, &event, sequence));
         self.pinned(|shard, view, _, pin| {
             self.look_again(view, shard);
-            let turn = Turn::new(self, pin, &view.turns, &event, sequence);
+            let turn = Turn::new(self, pin, view, &event, sequence);
             self.frame(&event, 0).enter(|| turn.retry(late));
         });
         #[cfg(feature = "queued")]

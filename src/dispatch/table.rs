@@ -9,6 +9,7 @@
 //! Entries are plain numbers, so making a table copies no reference count and dropping one runs no user
 //! code. A subscription that is gone may stay in a level until enough others are: its entry leads nowhere.
 
+use super::chain::Interceptors;
 use super::shard::STANDARD_TYPES;
 use super::slots::Entry;
 use crate::event::EventType;
@@ -21,14 +22,20 @@ pub(crate) type Route = Arc<[Entry]>;
 /// How many patterns may wait to be compiled.
 const TAIL_MAX: usize = 64;
 
+/// The bit of a version that says that there are interceptors around publishing.
+pub(crate) const INTERCEPTED: u64 = 1;
+
 /// A level joins a compilation when it is at most this many times as large as what is compiled already.
 const LEVEL_GROWTH: usize = 6;
 
 #[derive(Clone)]
 pub(crate) struct Table {
+    /// Rises with each table; its lowest bit is [`INTERCEPTED`].
     pub(crate) version: u64,
     /// Publishing is allowed.
     pub(crate) is_open: bool,
+    /// There are interceptors around handling.
+    pub(crate) intercepts_handling: bool,
     /// One more than the highest slot that a route may name.
     pub(crate) slots: usize,
     standard: [Route; STANDARD_TYPES],
@@ -57,8 +64,9 @@ impl Table {
     pub(crate) fn new() -> Self {
         let nobody: Route = Arc::new([]);
         Table {
-            version: 1,
+            version: 2,
             is_open: true,
+            intercepts_handling: false,
             slots: 0,
             standard: std::array::from_fn(|_| Arc::clone(&nobody)),
             levels: Vec::new(),
@@ -127,8 +135,16 @@ impl Table {
         Table { is_open: false, ..self.next() }
     }
 
+    /// The next table, which tells of these interceptors.
+    pub(crate) fn intercepted(&self, interceptors: &Interceptors) -> Self {
+        let (around_publishing, intercepts_handling) = interceptors.are_there();
+        let next = self.next();
+        let version = (next.version & !INTERCEPTED) | u64::from(around_publishing);
+        Table { version, intercepts_handling, ..next }
+    }
+
     fn next(&self) -> Self {
-        Table { version: self.version + 1, ..self.clone() }
+        Table { version: self.version + 2, ..self.clone() }
     }
 
     /// Remakes the routes of the standard types that the patterns hear. Types with the same route, such as that of

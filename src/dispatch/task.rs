@@ -5,8 +5,10 @@
 //! runtime in particular is needed.
 
 use super::alarm::Alarm;
+use super::attempt::{Around, Attempt, Handling};
 use super::chores::LOOKS_PER_CHANGE;
 use super::deliver::Turn;
+use super::door::InDoor;
 use super::engine::{Engine, Owner};
 use super::handler::{BoxError, Failure};
 use super::mailbox::Mailbox;
@@ -49,10 +51,7 @@ impl Seated {
             loop {
                 let in_door = self.mailbox.pass_door().await;
                 let Some(delivery) = self.mailbox.next(self.seat, &self.owner) else { break };
-                let stopwatch = Stopwatch::start();
-                let future = self.owner.engine().begin(&delivery);
-                drop(in_door);
-                self.handle(delivery, future, stopwatch, &mut stopped).await;
+                self.handle(delivery, in_door, &mut stopped).await;
                 handled += 1;
                 if handled % TURN_MAX == 0 {
                     yield_now().await;
@@ -71,12 +70,16 @@ impl Seated {
     async fn handle(
         &self,
         delivery: OwnedDelivery,
-        future: Option<HandlerFuture>,
-        stopwatch: Stopwatch,
+        in_door: Option<InDoor<'_>>,
         stopped: &mut SignalListener,
     ) {
         let engine = self.owner.engine();
-        let outcome = match future {
+        let interceptors = engine.hold_chain();
+        let mut around = interceptors.as_ref().map(|chain| chain.around(engine.attempt_of(&delivery)));
+        let stopwatch = Stopwatch::start();
+        let begun = engine.begin(&delivery, around.as_mut());
+        drop(in_door);
+        let outcome = match begun {
             Some(future) => {
                 let mailbox = &self.mailbox;
                 Running { engine, mailbox, delivery: &delivery, future: Some(future) }.finish(stopped).await
@@ -84,6 +87,14 @@ impl Seated {
             None => Outcome::Gone,
         };
         let timing = Timing { took: stopwatch.elapsed(), overran: None };
+        if let (Outcome::Of(result), Some(around)) = (&outcome, around.take()) {
+            engine.frame(delivery.event(), 0).enter(|| around.end(result));
+        }
+        drop(around);
+        if let Some(interceptors) = interceptors {
+            drop(interceptors);
+            engine.after_pin();
+        }
         // None: it was given up, and counted, while the handler ran.
         if let Some(late) = self.mailbox.take_back(self.seat) {
             match outcome {
@@ -194,18 +205,41 @@ impl Drop for Running<'_> {
 
 impl Engine {
     /// Makes the future of a delivery; `None` if its subscription is gone.
-    fn begin(&self, delivery: &OwnedDelivery) -> Option<HandlerFuture> {
+    fn begin(&self, delivery: &OwnedDelivery, around: Option<&mut Around<'_>>) -> Option<HandlerFuture> {
         self.pinned(|_, _, _, pin| {
             let handler = self.slots.get(&delivery.subscriber.entry, pin)?;
             let call = handler.async_call()?;
             // Under the pin: whoever takes the handler apart has waited for it, and sees this.
             delivery.subscriber.extras()?.running.fetch_add(1, Ordering::SeqCst);
-            let made = self
-                .frame(delivery.event(), 0)
-                .enter(|| catch_unwind(AssertUnwindSafe(|| (call.make)(delivery.clone()))));
-            // A handler that panics before it makes a future fails like one whose future panics.
-            Some(made.unwrap_or_else(|panic| Box::pin(async move { std::panic::resume_unwind(panic) })))
+            let make = || match around.map_or(Ok(Handling::Proceed), Around::begin) {
+                Ok(Handling::Proceed) => catch_unwind(AssertUnwindSafe(|| (call.make)(delivery.clone())))
+                    .map_err(Failure::Panicked),
+                Ok(Handling::Skip) => Ok(Box::pin(async { Ok(()) }) as HandlerFuture),
+                Err(failure) => Err(failure),
+            };
+            let made = self.frame(delivery.event(), 0).enter(make);
+            // Who panics before there is a future, or keeps it from being made, fails as if the future did.
+            Some(made.unwrap_or_else(|failure| {
+                Box::pin(async move {
+                    match failure {
+                        Failure::Returned(error) => Err(error),
+                        Failure::TimedOut(error) => Err(error.into()),
+                        Failure::Panicked(panic) => std::panic::resume_unwind(panic),
+                    }
+                })
+            }))
         })
+    }
+
+    fn attempt_of<'a>(&'a self, delivery: &'a OwnedDelivery) -> Attempt<'a> {
+        Attempt {
+            event: delivery.event(),
+            sequence: delivery.sequence(),
+            attempt: delivery.attempt(),
+            is_async: true,
+            subscriber: &delivery.subscriber,
+            engine: self,
+        }
     }
 
     /// Brings an attempt of an asynchronous handler to its end.
@@ -213,7 +247,7 @@ impl Engine {
         let event = Arc::clone(&late.event);
         self.pinned(|shard, view, _, pin| {
             self.look_again(view, shard);
-            let turn = Turn::new(self, pin, &view.turns, &event, late.sequence);
+            let turn = Turn::new(self, pin, view, &event, late.sequence);
             self.frame(&event, 0).enter(|| turn.end_attempt(late, result, timing));
         });
         self.let_go(event);

@@ -129,7 +129,7 @@ impl Engine {
         }
         self.pinned(|shard, view, _, pin| {
             self.look_again(view, shard);
-            let turn = Turn::new(self, pin, &view.turns, &job.event, job.sequence).watched(job.tail.clone());
+            let turn = Turn::new(self, pin, view, &job.event, job.sequence).watched(job.tail.clone());
             let is_completed = self.frame(&job.event, 0).enter(|| turn.complete(job.heard()));
             drop(shown);
             shard.completed.add(u64::from(is_completed));

@@ -40,6 +40,20 @@ impl EventBuilder {
         }
     }
 
+    /// With all that `event` says.
+    pub(super) fn of(event: &Event) -> Self {
+        Self {
+            named: Ok((event.event_type.clone(), event.source.clone())),
+            event_id: Some(event.event_id.clone()),
+            timestamp: Some(event.timestamp),
+            correlation_id: event.correlation_id.clone(),
+            causation_id: event.causation_id.clone(),
+            data: event.data.clone(),
+            metadata: event.metadata().clone(),
+            priority: event.priority,
+        }
+    }
+
     /// The payload.
     pub fn data(mut self, data: impl Into<Payload>) -> Self {
         self.data = data.into();

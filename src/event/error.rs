@@ -66,6 +66,52 @@ pub enum PublishErrorKind {
     /// The payload does not fit its schema.
     #[error("{0}")]
     Rejected(EventValidationError),
+    /// An interceptor around publishing refused the event.
+    #[error("an interceptor refused the event: {0}")]
+    Intercepted(InterceptionError),
+}
+
+/// Why an interceptor refused an event: the error that it gave, or its panic.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct InterceptionError {
+    /// In words that are safe to print: the interceptor's own `Display` may panic.
+    text: Arc<str>,
+    reason: Arc<dyn Error + Send + Sync>,
+}
+
+impl InterceptionError {
+    pub(crate) fn new(reason: Box<dyn Error + Send + Sync>) -> Self {
+        let reason: Arc<dyn Error + Send + Sync> = reason.into();
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| reason.to_string()));
+        let text = told.unwrap_or_else(|panic| {
+            std::mem::forget(panic);
+            "an error whose Display panicked".to_owned()
+        });
+        InterceptionError { text: text.into(), reason }
+    }
+
+    /// The interceptor's own error; of a panic, a [`HandlerPanic`](crate::HandlerPanic).
+    pub fn reason(&self) -> &(dyn Error + Send + Sync + 'static) {
+        self.reason.as_ref()
+    }
+
+    /// The interceptor's own error, if it is an `E`.
+    pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
+        self.reason.downcast_ref()
+    }
+}
+
+impl fmt::Display for InterceptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for InterceptionError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.reason.as_ref())
+    }
 }
 
 /// A bounded queue had no room.
@@ -129,6 +175,7 @@ impl Error for EventPublishError {
             PublishErrorKind::Payload(error) => Some(error),
             PublishErrorKind::Full(error) => Some(error),
             PublishErrorKind::Rejected(error) => Some(error),
+            PublishErrorKind::Intercepted(error) => error.source(),
             _ => None,
         }
     }

@@ -51,7 +51,7 @@ pub use self::{
         create_system_startup_event,
     },
     domain::Domain,
-    error::{EventPublishError, EventQueueError, PublishErrorKind},
+    error::{EventPublishError, EventQueueError, InterceptionError, PublishErrorKind},
     kind::EventType,
     lifecycle::{
         task_completed, task_failed, task_retrying, task_started, workflow_completed, workflow_failed,
@@ -111,6 +111,11 @@ impl Event {
         payload: T,
     ) -> EventBuilder {
         Self::builder(event_type_of::<T>(), source).data(Payload::typed(payload))
+    }
+
+    /// Begins an event that is this one but for what is said anew; it keeps its id and its time.
+    pub fn to_builder(&self) -> EventBuilder {
+        EventBuilder::of(self)
     }
 
     /// What kind of event it is.
