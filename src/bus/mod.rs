@@ -11,7 +11,7 @@
 //! - `publish`: handing events in, validated or not; `schedule`: handing them in later; `intercept`: what surrounds both
 //!   that and handling;
 //! - `feed`: events as they are recorded, for readers that take them when they like;
-//! - `runtime`: where asynchronous handlers run; `manual`: a bus that a test drives;
+//! - `deliveries`: what a delivery can be asked; `runtime`: where asynchronous handlers run; `manual`: a bus that a test drives;
 //! - `host`: what a part above the bus needs to live on one;
 //! - `flush`: waiting until events are handled; `lifetime`: the end;
 //! - `history` and `causes`, `dead_letters`, `counts` and `stats`, `types`: what can be asked of it afterwards;
@@ -21,6 +21,7 @@ mod builder;
 mod causes;
 mod counts;
 mod dead_letters;
+mod deliveries;
 #[cfg(feature = "stream")]
 mod feed;
 mod flush;
@@ -83,12 +84,7 @@ pub use types::EventTypeInfo;
 
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::dispatch::attempt::Attempt;
 use crate::dispatch::engine::{Engine, EngineSettings, Owner};
-use crate::dispatch::handler::Delivery;
-use crate::dispatch::intercept::OfferedEvent;
-#[cfg(feature = "async")]
-use crate::dispatch::owned::OwnedDelivery;
 #[cfg(feature = "queued")]
 use crate::dispatch::{queue::Queue, workers::Workers};
 use crate::event::{Event, EventPublishError};
@@ -101,7 +97,6 @@ use registry::Registry;
 #[cfg(feature = "async")]
 use runtime::TaskRuntime;
 use stats::Epoch;
-use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
@@ -318,56 +313,5 @@ impl WeakEventBus {
 impl fmt::Debug for WeakEventBus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WeakEventBus")
-    }
-}
-
-/// The bus that `owner` is.
-fn bus_of(owner: Arc<dyn Owner>) -> EventBus {
-    let owner: Arc<dyn Any + Send + Sync> = owner;
-    EventBus::of(owner.downcast::<Bus>().expect("a bus owns its engine"))
-}
-
-#[cfg(feature = "async")]
-impl OwnedDelivery {
-    /// The bus that delivers.
-    #[must_use]
-    pub fn bus(&self) -> EventBus {
-        bus_of(Arc::clone(&self.owner))
-    }
-
-    /// The subscription that this delivery is for.
-    #[must_use]
-    pub fn subscription(&self) -> Subscription {
-        Subscription::new(&self.bus().bus, Arc::clone(&self.subscriber))
-    }
-}
-
-impl Delivery<'_> {
-    /// The bus that delivers.
-    #[must_use]
-    pub fn bus(&self) -> EventBus {
-        bus_of(self.engine.owner.upgrade().expect("whoever delivers holds the bus"))
-    }
-
-    /// The subscription that this delivery is for.
-    #[must_use]
-    pub fn subscription(&self) -> Subscription {
-        Subscription::new(&self.bus().bus, Arc::clone(self.subscriber))
-    }
-}
-
-impl OfferedEvent<'_> {
-    /// The bus that it is offered to.
-    #[must_use]
-    pub fn bus(&self) -> EventBus {
-        bus_of(self.engine.owner.upgrade().expect("whoever publishes holds the bus"))
-    }
-}
-
-impl Attempt<'_> {
-    /// The bus that delivers.
-    #[must_use]
-    pub fn bus(&self) -> EventBus {
-        bus_of(self.engine.owner.upgrade().expect("whoever delivers holds the bus"))
     }
 }

@@ -1,7 +1,8 @@
 //! A stream's subscription in the making, and what it begins with.
 
+use super::async_stream::StreamId;
 use super::consumer::{Inlet, StreamItem};
-use super::hub::{Hub, StreamId};
+use super::hub::Hub;
 use super::token::ResumeToken;
 use crate::bus::{EventBus, FeedOverflow, FeedReader, IntoPatterns, Recorded};
 use crate::clock::Timestamp;
