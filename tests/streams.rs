@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
 
 use codomyrmex_events::{
-    AsyncStream, ConsumeError, Event, EventBus, FeedOverflow, StreamConsumer, StreamItem, StreamStart,
-    Timestamp,
+    AsyncStream, ConsumeError, Event, EventBus, FeedOverflow, StreamConsumer, StreamId, StreamItem,
+    StreamStart, Timestamp,
 };
 use futures_util::{FutureExt, StreamExt};
 use std::collections::BTreeSet;
@@ -142,7 +142,8 @@ fn a_token_resumes_on_its_bus_and_resets_on_another() {
 
 #[test]
 fn what_was_accepted_is_consumed_whatever_ends_first() {
-    let ends: [(&str, fn(EventBus, AsyncStream, codomyrmex_events::StreamId)); 4] = [
+    type End = fn(EventBus, AsyncStream, StreamId);
+    let ends: [(&str, End); 4] = [
         ("stop", |_, stream, _| stream.stop()),
         ("unsubscribe", |_, stream, id| assert!(stream.unsubscribe(id))),
         ("drop of the stream", |_, stream, _| drop(stream)),
