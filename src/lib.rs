@@ -39,6 +39,8 @@ mod error;
 mod emitter;
 mod listener;
 mod mixin;
+#[cfg(feature = "spans")]
+mod spans;
 mod tracing_bridge;
 
 pub use bus::*;
@@ -72,4 +74,6 @@ pub use matcher::{PATTERN_BYTES_MAX, Pattern, PatternError, PatternSet};
 pub use mixin::EventMixin;
 #[cfg(feature = "schema")]
 pub use schema::{EventSchema, EventSchemaError, SchemaFault};
+#[cfg(feature = "spans")]
+pub use spans::CorrelationLayer;
 pub use tracing_bridge::TracingBridge;
