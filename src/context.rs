@@ -8,6 +8,12 @@
 
 #![allow(unsafe_code)] // One thread-local pointer to frames on the stack, one pinned field; every block carries its proof.
 
+#[cfg(feature = "spans")]
+mod spans;
+
+#[cfg(feature = "spans")]
+pub(crate) use spans::SpanCorrelation;
+
 use crate::ids::{CorrelationId, EventId};
 use std::any::Any;
 use std::cell::Cell;
@@ -15,6 +21,8 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::ptr;
+#[cfg(feature = "spans")]
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// One level of surroundings.
@@ -33,15 +41,35 @@ pub(crate) struct Frame<'a> {
     outer: *const Frame<'static>,
 }
 
+/// What a thread knows of its surroundings, side by side: a publisher looks at both.
+struct Here {
+    frame: Cell<*const Frame<'static>>,
+    /// The innermost `tracing` span may have a correlation id.
+    #[cfg(feature = "spans")]
+    is_in_span: Cell<bool>,
+}
+
 thread_local! {
-    static CURRENT: Cell<*const Frame<'static>> = const { Cell::new(ptr::null()) };
+    static HERE: Here = const {
+        Here {
+            frame: Cell::new(ptr::null()),
+            #[cfg(feature = "spans")]
+            is_in_span: Cell::new(false),
+        }
+    };
+}
+
+/// The innermost frame.
+#[inline]
+fn current() -> *const Frame<'static> {
+    HERE.with(|here| here.frame.get())
 }
 
 struct Restore(*const Frame<'static>);
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        CURRENT.set(self.0);
+        HERE.with(|here| here.frame.set(self.0));
     }
 }
 
@@ -85,9 +113,11 @@ impl<'a> Frame<'a> {
     /// Runs `f` within this frame.
     #[inline]
     pub(crate) fn enter<R>(mut self, f: impl FnOnce() -> R) -> R {
-        self.outer = CURRENT.get();
+        HERE.with(|here| {
+            self.outer = here.frame.get();
+            here.frame.set(ptr::from_ref(&self).cast());
+        });
         let _restore = Restore(self.outer);
-        CURRENT.set(ptr::from_ref(&self).cast());
         f()
     }
 }
@@ -97,13 +127,44 @@ impl<'a> Frame<'a> {
 pub(crate) fn with_current<R>(f: impl FnOnce(Option<&Frame<'_>>) -> R) -> R {
     // SAFETY: a frame is linked only while `enter` holds it on this thread's stack, and unlinked before it
     // goes, by unwinding too. `f` cannot outlive this call and borrows the frame no longer than that.
-    f(unsafe { CURRENT.get().as_ref() })
+    f(unsafe { current().as_ref() })
 }
 
-/// Shows `f` what a publisher's event is filled in from: the innermost frame, if any.
+/// Shows `f` what a publisher's event is filled in from: the innermost frame, if any, with the correlation id of the span
+/// where the frame has none.
 #[inline]
 pub(crate) fn with_publisher<R>(f: impl FnOnce(Option<&Frame<'_>>) -> R) -> R {
+    #[cfg(feature = "spans")]
+    if HERE.with(|here| here.is_in_span.get()) {
+        return with_span(f);
+    }
     with_current(f)
+}
+
+#[cfg(feature = "spans")]
+#[cold]
+fn with_span<R>(f: impl FnOnce(Option<&Frame<'_>>) -> R) -> R {
+    with_current(|frame| {
+        let in_force = frame.and_then(|frame| frame.correlation_id);
+        match if in_force.is_none() { spans::innermost(current().addr()) } else { None } {
+            Some(id) => f(Some(&Frame::inner(frame, frame.map_or(0, |frame| frame.depth), Some(&id)))),
+            None => f(frame),
+        }
+    })
+}
+
+/// This thread has entered a span, called by its layer and its own number.
+#[cfg(feature = "spans")]
+pub(crate) fn entered_span(span: (u64, u64), correlation: Option<Arc<SpanCorrelation>>) {
+    let is_in_span = spans::push(span, current().addr(), correlation);
+    HERE.with(|here| here.is_in_span.set(is_in_span));
+}
+
+/// This thread has left a span.
+#[cfg(feature = "spans")]
+pub(crate) fn left_span(span: (u64, u64)) {
+    let is_in_span = spans::remove(span);
+    HERE.with(|here| here.is_in_span.set(is_in_span));
 }
 
 /// Shows `f` the frames of bus `key` on this thread's stack, the innermost first, until it answers.
@@ -213,7 +274,8 @@ pub mod correlation {
         Scoped { id: None, future: ManuallyDrop::new(future) }
     }
 
-    /// The correlation id in force on this thread; inside a handler, that of the event.
+    /// The correlation id in force on this thread; inside a handler, that of the event. With the feature `spans` and its
+    /// layer installed, else that of the current `tracing` span.
     #[must_use]
     pub fn current() -> Option<CorrelationId> {
         with_publisher(|around| around.and_then(|around| around.correlation_id.cloned()))

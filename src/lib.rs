@@ -41,6 +41,8 @@ mod emitter;
 mod listener;
 mod mixin;
 mod replay;
+#[cfg(feature = "spans")]
+mod spans;
 #[cfg(feature = "stream")]
 mod stream;
 mod tracing_bridge;
@@ -83,6 +85,8 @@ pub use replay::{
 };
 #[cfg(feature = "schema")]
 pub use schema::{EventSchema, EventSchemaError, SchemaFault};
+#[cfg(feature = "spans")]
+pub use spans::CorrelationLayer;
 #[cfg(feature = "stream")]
 pub use stream::*;
 pub use tracing_bridge::TracingBridge;
