@@ -12,6 +12,7 @@
 mod bounded;
 mod clock;
 mod ids;
+mod keyed;
 mod quiet;
 mod sync;
 
@@ -36,6 +37,8 @@ mod error;
 
 // Above the bus, on its public face.
 mod emitter;
+mod logger;
+mod middleware;
 mod mixin;
 
 pub use bus::*;
@@ -66,7 +69,15 @@ pub use emitter::{AsyncEventEmitter, EventEmitter, Operation, OperationScope};
 pub use error::*;
 pub use event::*;
 pub use ids::{CorrelationId, EventId, EventName, InvalidText, Source, TEXT_BYTES_MAX, TextRule};
+pub use logger::{
+    EventLogEntry, EventLogQuery, EventLogStats, EventLogger, LOG_ENTRIES_MAX, TypeLogStats,
+    get_event_logger, try_get_event_logger,
+};
 pub use matcher::{PATTERN_BYTES_MAX, Pattern, PatternError, PatternSet};
+pub use middleware::{
+    DEDUPLICATED_IDS_MAX, Deduplication, DuplicateEvent, EventMetrics, InvalidPointer, MetadataStamp,
+    RateLimit, RateLimited, Redaction, TypeMetrics,
+};
 pub use mixin::EventMixin;
 #[cfg(feature = "schema")]
 pub use schema::{EventSchema, EventSchemaError, SchemaFault};
