@@ -21,10 +21,11 @@ count() {
   valgrind --tool=callgrind --callgrind-out-file=/dev/null "$binary" "$@" 2>&1 | sed -n 's/.*Collected : \([0-9]*\).*/\1/p'
 }
 
-printf '%-44s %s\n' 'a publish' instructions
-for row in '0 0 inline' '1 0 inline' '1 1000 inline' '10 1000 inline' '1 1000 queued'; do
-  read -r handlers history dispatch <<<"$row"
-  few=$(count 20000 "$handlers" "$history" "$dispatch")
-  many=$(count 40000 "$handlers" "$history" "$dispatch")
-  printf '%-44s %d\n' "$dispatch, $handlers handlers, history $history" $(((many - few) / 20000))
+printf '%-52s %s\n' 'a publish' instructions
+for row in '0 0 inline none' '1 0 inline none' '1 1000 inline none' '10 1000 inline none' '1 1000 queued none' \
+  '1 1000 inline publishing' '1 1000 inline handling' '1 1000 inline logger'; do
+  read -r handlers history dispatch installed <<<"$row"
+  few=$(count 20000 "$handlers" "$history" "$dispatch" "$installed")
+  many=$(count 40000 "$handlers" "$history" "$dispatch" "$installed")
+  printf '%-52s %d\n' "$dispatch, $handlers handlers, history $history, $installed" $(((many - few) / 20000))
 done

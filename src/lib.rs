@@ -13,6 +13,7 @@
 mod bounded;
 mod clock;
 mod ids;
+mod keyed;
 mod quiet;
 mod sync;
 mod text;
@@ -39,6 +40,8 @@ mod error;
 // Above the bus, on its public face.
 mod emitter;
 mod listener;
+mod logger;
+mod middleware;
 mod mixin;
 mod replay;
 #[cfg(feature = "spans")]
@@ -76,7 +79,15 @@ pub use error::*;
 pub use event::*;
 pub use ids::{CorrelationId, EventId, EventName, InvalidText, Source, TEXT_BYTES_MAX, TextRule};
 pub use listener::{EventHandlers, EventListener, Handlers};
+pub use logger::{
+    EventLogEntry, EventLogQuery, EventLogStats, EventLogger, LOG_ENTRIES_MAX, TypeLogStats,
+    get_event_logger, try_get_event_logger,
+};
 pub use matcher::{PATTERN_BYTES_MAX, Pattern, PatternError, PatternSet};
+pub use middleware::{
+    DEDUPLICATED_IDS_MAX, Deduplication, DuplicateEvent, EventMetrics, InvalidPointer, MetadataStamp,
+    RateLimit, RateLimited, Redaction, TypeMetrics,
+};
 pub use mixin::EventMixin;
 pub use replay::{
     ExportError, HistoryExport, InvalidReplaySpeed, LETTER_ERRORS_MAX, LINE_BYTES_MAX, LetterExport,

@@ -262,7 +262,7 @@ const CHAIN_LINKS_MAX: usize = 16;
 const CHAIN_LINK_BYTES_MAX: usize = 4_096;
 
 /// A user's `Display` may panic; that must not undo the isolation of the handler.
-fn guarded_text(error: &dyn Error) -> String {
+pub(crate) fn guarded_text(error: &dyn Error) -> String {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| error.to_string()))
         .unwrap_or_else(|_| "an error whose Display panicked".to_owned())
 }

@@ -122,6 +122,7 @@ impl fmt::Debug for OfferedEvent<'_> {
 pub struct PublishOutcome<'a> {
     event: &'a Arc<Event>,
     ending: PublishEnding<'a>,
+    is_redriven: bool,
     took: Duration,
     uptime: Duration,
 }
@@ -163,6 +164,12 @@ impl<'a> PublishOutcome<'a> {
         }
     }
 
+    /// Whether it was published before: it comes out of the dead letters.
+    #[must_use]
+    pub fn is_redriven(&self) -> bool {
+        self.is_redriven
+    }
+
     /// From before the first interceptor until now, by the bus's clock: waits for room included, and, inline, the handlers'
     /// turns.
     #[must_use]
@@ -183,6 +190,7 @@ pub(crate) struct Interception {
     key: u64,
     clock: Clock,
     begun: Moment,
+    is_redriven: bool,
     chain: Option<Arc<Chain<dyn PublishInterceptor>>>,
     /// How many let the event pass.
     passed: usize,
@@ -210,7 +218,8 @@ impl Interception {
         };
         let now = self.clock.now();
         let uptime = now.since(Moment::FIRST);
-        let outcome = PublishOutcome { event, ending, took: now.since(self.begun), uptime };
+        let (is_redriven, took) = (self.is_redriven, now.since(self.begun));
+        let outcome = PublishOutcome { event, ending, is_redriven, took, uptime };
         let depth = context::with_current(|frame| frame.map_or(0, |frame| frame.depth));
         let frame = Frame::new(Some(self.key), depth + 1, event.correlation_id(), Some(event.event_id()));
         frame.enter(|| {
@@ -260,7 +269,8 @@ impl Engine {
         }
         let clock = self.later.clock.clone();
         let (begun, chain) = (clock.now(), self.interceptors.publishing());
-        let mut interception = Interception { key: self.key, clock, begun, chain, passed: 0, event: None };
+        let mut interception =
+            Interception { key: self.key, clock, begun, is_redriven, chain, passed: 0, event: None };
         let Some(chain) = &interception.chain else { return Ok((event, interception)) };
         // Copies: the event may be replaced meanwhile.
         let (correlation_id, event_id) = (event.correlation_id().cloned(), event.event_id().clone());

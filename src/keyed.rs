@@ -1,0 +1,107 @@
+//! A table from keys to values with a bounded number of keys, for what is counted by name where strangers make up names.
+//!
+//! A key that has come in stays, so that looking it up is a hash and a comparison or two, without a lock and without an
+//! epoch; once there is no room, all new keys share one value. It never forgets, so it suits counts and not caches.
+
+use crate::sync::{AtomicUsize, Ordering};
+use foldhash::fast::RandomState;
+use once_cell::race::OnceBox;
+use std::hash::{BuildHasher, Hash};
+
+pub(crate) struct Keyed<K, V> {
+    /// Twice as many as keys, so that a search soon meets a free one.
+    places: Box<[OnceBox<(K, V)>]>,
+    keys_max: usize,
+    keys: AtomicUsize,
+    /// Of all keys for which there was no room.
+    others: V,
+    hasher: RandomState,
+}
+
+impl<K: Hash + Eq + Clone, V: Default> Keyed<K, V> {
+    pub(crate) fn new(keys_max: usize) -> Self {
+        let keys_max = keys_max.clamp(1, usize::MAX / 4);
+        let places = (keys_max * 2).next_power_of_two();
+        Keyed {
+            places: std::iter::repeat_with(OnceBox::new).take(places).collect(),
+            keys_max,
+            keys: AtomicUsize::new(0),
+            others: V::default(),
+            hasher: RandomState::default(),
+        }
+    }
+
+    /// The value of a key, which is made if there is room.
+    pub(crate) fn of(&self, key: &K) -> &V {
+        let mut place = self.hasher.hash_one(key) as usize;
+        let mut fresh = None;
+        let value = loop {
+            place &= self.places.len() - 1;
+            let cell = &self.places[place];
+            match cell.get() {
+                Some((known, value)) if known == key => break value,
+                Some(_) => place += 1,
+                None => {
+                    if fresh.is_none() && !self.reserve() {
+                        return &self.others;
+                    }
+                    let made = fresh.take().unwrap_or_else(|| Box::new((key.clone(), V::default())));
+                    match cell.set(made) {
+                        Ok(()) => return &cell.get().expect("it was filled just now").1,
+                        // Somebody was faster, perhaps with this key.
+                        Err(made) => fresh = Some(made),
+                    }
+                }
+            }
+        };
+        if fresh.is_some() {
+            self.keys.fetch_sub(1, Ordering::Relaxed);
+        }
+        value
+    }
+
+    fn reserve(&self) -> bool {
+        let one_more = |keys| (keys < self.keys_max).then_some(keys + 1);
+        self.keys.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.places.iter().filter_map(OnceBox::get).map(|(key, value)| (key, value))
+    }
+
+    /// What all keys share for which there was no room.
+    pub(crate) fn others(&self) -> &V {
+        &self.others
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn each_key_has_one_value_and_those_without_room_share_one() {
+        let table: Keyed<u32, AtomicUsize> = Keyed::new(64);
+        thread::scope(|threads| {
+            for thread in 0..4 {
+                let table = &table;
+                threads.spawn(move || {
+                    for n in 0..20_000_u32 {
+                        // 64 keys that fit, from each thread in another order.
+                        table.of(&((n * 7 + thread * 13) % 64)).fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!(table.iter().count(), 64);
+        let counted: usize = table.iter().map(|(_, count)| count.load(Ordering::Relaxed)).sum();
+        let others = table.others().load(Ordering::Relaxed);
+        assert_eq!(counted + others, 80_000);
+        assert!(others <= 4, "while two threads brought the last key");
+        let shared = table.of(&1_000);
+        assert!(std::ptr::eq(shared, table.of(&2_000)) && std::ptr::eq(shared, table.others()));
+        assert!(!std::ptr::eq(table.of(&7), shared));
+        assert_eq!(table.iter().count(), 64);
+    }
+}
