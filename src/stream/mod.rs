@@ -36,7 +36,7 @@ pub use consumer::{StreamConsumer, StreamItem};
 #[cfg(feature = "websocket")]
 pub use query::{StreamQuery, StreamQueryError};
 #[cfg(feature = "websocket")]
-pub use remote::{Refusal, SlowClientPolicy};
+pub use remote::{ClientRefusal, SlowClientPolicy};
 #[cfg(feature = "websocket")]
 pub use sse::SseStream;
 pub use sse::{InvalidSseField, SseFrame};

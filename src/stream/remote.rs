@@ -43,7 +43,7 @@ impl SlowClientPolicy {
 /// Why a client is not taken in.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum ClientRefusal {
     /// As many are there as may be. As a response: 503.
     #[error("there are {0} clients already")]
     TooManyClients(usize),
@@ -55,11 +55,11 @@ pub enum Refusal {
     Query(#[from] StreamQueryError),
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ClientRefusal {
     fn into_response(self) -> Response {
         let status = match self {
-            Refusal::Query(_) => StatusCode::BAD_REQUEST,
-            Refusal::TooManyClients(_) | Refusal::Ended => StatusCode::SERVICE_UNAVAILABLE,
+            ClientRefusal::Query(_) => StatusCode::BAD_REQUEST,
+            ClientRefusal::TooManyClients(_) | ClientRefusal::Ended => StatusCode::SERVICE_UNAVAILABLE,
         };
         (status, self.to_string()).into_response()
     }

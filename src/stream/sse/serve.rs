@@ -4,7 +4,7 @@ use super::super::async_stream::AsyncStream;
 use super::super::consumer::StreamItem;
 use super::super::frames::{self, Unsendable};
 use super::super::query::{StreamQuery, StreamQueryError};
-use super::super::remote::{Refusal, RemoteFeed, SlowClientPolicy};
+use super::super::remote::{ClientRefusal, RemoteFeed, SlowClientPolicy};
 use super::super::token::ResumeToken;
 use super::frame::SseFrame;
 use crate::bus::Recorded;
@@ -132,7 +132,7 @@ impl SseStream {
         self.clients.load(Ordering::SeqCst)
     }
 
-    /// Answers a request: with the events, or with why there are none ([`Refusal`]).
+    /// Answers a request: with the events, or with why there are none ([`ClientRefusal`]).
     pub fn respond(&self, query: &StreamQuery) -> Response {
         match self.serve(query) {
             Ok(client) => {
@@ -145,7 +145,7 @@ impl SseStream {
         }
     }
 
-    fn serve(&self, query: &StreamQuery) -> Result<SseClient, Refusal> {
+    fn serve(&self, query: &StreamQuery) -> Result<SseClient, ClientRefusal> {
         let place = Place::enter(&self.clients, self.settings.clients_max)?;
         let (patterns, start) = query.parsed(&[], self.settings.globs_max)?;
         if patterns.is_empty() {
@@ -153,8 +153,8 @@ impl SseStream {
         }
         let (buffer, policy) = (self.settings.buffer, self.settings.policy);
         let feed = RemoteFeed::open(&self.stream, patterns, start, buffer, policy);
-        let feed = feed.map_err(|_| Refusal::Ended)?;
-        let token = feed.token().ok_or(Refusal::Ended)?;
+        let feed = feed.map_err(|_| ClientRefusal::Ended)?;
+        let token = feed.token().ok_or(ClientRefusal::Ended)?;
         let hello = frames::connect(&feed.id().to_string(), &token);
         let settings = self.settings.clone();
         let hello = kind("connect", &token, &hello, |frame| frame.retry(settings.retry));
@@ -167,10 +167,10 @@ impl SseStream {
 struct Place(Arc<AtomicUsize>);
 
 impl Place {
-    fn enter(clients: &Arc<AtomicUsize>, most: usize) -> Result<Self, Refusal> {
+    fn enter(clients: &Arc<AtomicUsize>, most: usize) -> Result<Self, ClientRefusal> {
         let before = clients.fetch_add(1, Ordering::SeqCst);
         let place = Place(Arc::clone(clients));
-        if before < most { Ok(place) } else { Err(Refusal::TooManyClients(most)) }
+        if before < most { Ok(place) } else { Err(ClientRefusal::TooManyClients(most)) }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::async_stream::AsyncStream;
 use super::super::frames;
 use super::super::query::StreamQuery;
-use super::super::remote::Refusal;
+use super::super::remote::ClientRefusal;
 use super::alarm::Alarm;
 use super::client::{Client, ClientEnd, ClientId, ClientInfo, Goodbye, SendToError};
 use super::session::Session;
@@ -111,33 +111,33 @@ impl Shared {
         }
     }
 
-    fn refusal(&self) -> Option<Refusal> {
+    fn refusal(&self) -> Option<ClientRefusal> {
         let most = self.settings.clients_max;
         if self.is_stopped.load(Ordering::SeqCst) || self.stream.is_over() {
-            Some(Refusal::Ended)
+            Some(ClientRefusal::Ended)
         } else if self.count.load(Ordering::SeqCst) >= most as u64 {
-            Some(Refusal::TooManyClients(most))
+            Some(ClientRefusal::TooManyClients(most))
         } else {
             None
         }
     }
 
     /// Takes a client in, until the place is dropped.
-    pub(super) fn enter(self: &Arc<Self>) -> Result<Place, Refusal> {
+    pub(super) fn enter(self: &Arc<Self>) -> Result<Place, ClientRefusal> {
         if let Some(refusal) = self.refusal() {
             return Err(refusal);
         }
         let most = self.settings.clients_max;
         if self.count.fetch_add(1, Ordering::SeqCst) >= most as u64 {
             self.count.fetch_sub(1, Ordering::SeqCst);
-            return Err(Refusal::TooManyClients(most));
+            return Err(ClientRefusal::TooManyClients(most));
         }
         let id = ClientId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
         let client = Arc::new(Client::new(id, self.settings.outbox));
         self.clients.insert(id, Arc::clone(&client));
         let place = Place { shared: Arc::clone(self), client };
         // Whoever stops it finds this client, or this client finds it stopped.
-        if self.is_stopped.load(Ordering::SeqCst) { Err(Refusal::Ended) } else { Ok(place) }
+        if self.is_stopped.load(Ordering::SeqCst) { Err(ClientRefusal::Ended) } else { Ok(place) }
     }
 
     fn all(&self) -> Vec<Arc<Client>> {
@@ -175,11 +175,11 @@ impl WebSocketStream {
         WebSocketStream { shared }
     }
 
-    /// Answers a request: with the upgrade to a client, or with why there is none ([`Refusal`]). It sets the bounds of what is
+    /// Answers a request: with the upgrade to a client, or with why there is none ([`ClientRefusal`]). It sets the bounds of what is
     /// read and written, and serves the client in a task of its own.
     pub fn upgrade(&self, upgrade: WebSocketUpgrade, query: StreamQuery) -> Response {
         let settings = &self.shared.settings;
-        let question = query.parsed(&settings.globs, settings.globs_max).map_err(Refusal::from);
+        let question = query.parsed(&settings.globs, settings.globs_max).map_err(ClientRefusal::from);
         if let Some(refusal) = self.shared.refusal().or(question.err()) {
             return refusal.into_response();
         }
@@ -215,7 +215,8 @@ impl WebSocketStream {
             let place = match shared.enter() {
                 Ok(place) => place,
                 Err(refusal) => {
-                    let code = if refusal == Refusal::Ended { close_code::AWAY } else { close_code::AGAIN };
+                    let code =
+                        if refusal == ClientRefusal::Ended { close_code::AWAY } else { close_code::AGAIN };
                     let mut session =
                         Session::refused(socket, &shared, Goodbye::new(code, refusal.to_string()));
                     return poll_fn(|context| session.poll(context)).await;
