@@ -216,13 +216,14 @@ async fn a_client_comes_back_with_its_last_id() {
     source.json("connect").await;
     assert_eq!(source.json("lagged").await.1["missed"], 2);
     assert_eq!(source.sequence().await, 4);
+    drop(source);
     let mut source = server.connect("?globs=*", Some("another-7")).await;
     source.json("connect").await;
     assert_eq!(source.json("reset").await.1, json!({"kind": "reset"}));
     assert_eq!(source.sequence().await, 4);
     drop(source);
     for (query, header) in [("?globs=*", "nothing"), ("", "x-1"), ("", ""), ("?globs=", "ä-1")] {
-        let mut source = server.connect(query, Some(header)).await;
+        let source = server.connect(query, Some(header)).await;
         let mut reason = String::new();
         let is_glob = query == "?globs=";
         assert_eq!(source.status(), "400", "{query} {header}");
@@ -318,8 +319,10 @@ async fn a_slow_client_is_told_what_it_missed() {
                 _ => panic!("{}", told.event),
             }
         }
-        assert!(seen > 0 && missed > 0, "{seen} {missed}");
-        if policy == SlowClientPolicy::Disconnect {
+        // One that is sent away may not have seen anything by then.
+        let is_sent_away = policy == SlowClientPolicy::Disconnect;
+        assert!((is_sent_away || seen > 0) && missed > 0, "{seen} {missed}");
+        if is_sent_away {
             assert_eq!(source.next().await, None);
         } else {
             assert_eq!(seen + missed, 3_000);
