@@ -25,6 +25,9 @@ fn handles_go_anywhere() {
     is_free::<events::ScopedSubscription>();
     is_free::<events::EventMixin>();
     is_free::<events::EventEmitter>();
+    is_free::<events::EventListener>();
+    #[cfg(feature = "spans")]
+    is_free::<events::CorrelationLayer>();
     is_free::<events::AsyncEventEmitter>();
     is_free::<events::Pattern>();
     is_free::<events::PatternSet>();
@@ -51,6 +54,9 @@ fn values_go_anywhere() {
     is_free::<events::Published>();
     is_free::<events::ShutdownReport>();
     is_free::<events::Recorded>();
+    is_free::<events::CausalTree>();
+    is_free::<events::CausalNode>();
+    is_free::<events::Cause>();
     is_free::<events::DeadLetter>();
     is_free::<events::DeadLetterKind>();
     is_free::<events::EarlierFailure>();

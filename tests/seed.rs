@@ -466,6 +466,32 @@ mod propagate_correlation_ids {
     }
 }
 
+#[cfg(feature = "spans")]
+mod propagate_correlation_ids_from_the_logging_context {
+    use super::*;
+    use codomyrmex_events::CorrelationLayer;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    #[test]
+    fn the_bus_fills_in_the_spans_id_and_an_exchange_is_traced_end_to_end() {
+        let subscriber = tracing_subscriber::registry().with(CorrelationLayer::new());
+        let bus = EventBus::new();
+        bus.subscribe("observe")
+            .handler(|event| event.bus().publish(Event::builder("think", "algorithm").build()?).map(drop))
+            .unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            let request = tracing::info_span!("request", correlation_id = "cid-0123456789ab");
+            request
+                .in_scope(|| bus.publish(Event::builder("observe", "algorithm").build().unwrap()))
+                .unwrap();
+        });
+        let exchange = bus.history().trace("cid-0123456789ab");
+        let phases: Vec<(&str, usize)> =
+            exchange.nodes().iter().map(|node| (node.event_type().as_str(), node.depth())).collect();
+        assert_eq!(phases, [("observe", 0), ("think", 1)]);
+    }
+}
+
 mod use_event_mixin_for_module_integration {
     use super::*;
     use codomyrmex_events::{Delivery, EventError, EventMixin};
