@@ -57,6 +57,12 @@ impl Host {
         context::within_bus(self.key, f)
     }
 
+    /// Whether the bus takes events.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn is_open(&self) -> bool {
+        self.bus.upgrade().is_some_and(|bus| bus.engine.table().is_open)
+    }
+
     /// Runs a task where asynchronous handlers run.
     pub(crate) fn spawn(&self, task: Task) -> Result<(), EventSubscriptionError> {
         let bus = self.bus.upgrade().filter(|bus| bus.engine.table().is_open);

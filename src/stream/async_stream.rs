@@ -4,6 +4,8 @@ use super::consumer::StreamConsumer;
 use super::hub::Hub;
 use super::subscribe::StreamSubscriptionBuilder;
 use super::token::ResumeToken;
+#[cfg(feature = "websocket")]
+use crate::bus::Host;
 use crate::bus::{EventBus, IntoPatterns, Published};
 use crate::config::ConfigError;
 use crate::error::EventSubscriptionError;
@@ -161,6 +163,24 @@ impl AsyncStream {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.hub.is_stopped()
+    }
+
+    /// The time of its bus.
+    #[cfg(feature = "websocket")]
+    pub(super) fn host(&self) -> &Host {
+        &self.hub.host
+    }
+
+    /// Whether nothing comes in, at least for now.
+    #[cfg(feature = "websocket")]
+    pub(super) fn is_over(&self) -> bool {
+        self.is_stopped() || !self.hub.host.is_open()
+    }
+
+    /// What was published last; `None` when the bus is gone.
+    #[cfg(feature = "websocket")]
+    pub(super) fn here(&self) -> Option<ResumeToken> {
+        self.hub.bus().map(|bus| ResumeToken::new(bus.id(), bus.history().last_sequence()))
     }
 
     /// The subscriptions there are, in no particular order.

@@ -119,6 +119,12 @@ impl StreamConsumer {
         Some(ResumeToken::new(bus.id(), seen))
     }
 
+    /// Whether what comes next is from the history.
+    #[cfg(feature = "websocket")]
+    pub(super) fn is_replaying(&self) -> bool {
+        self.inlet.as_ref().is_some_and(|inlet| inlet.replay.len() > 0)
+    }
+
     fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<StreamItem>> {
         let Some(inlet) = &mut self.inlet else { return Poll::Ready(None) };
         if let Some(item) = inlet.replay.next() {
