@@ -145,11 +145,11 @@ pub(crate) fn with_publisher<R>(f: impl FnOnce(Option<&Frame<'_>>) -> R) -> R {
 #[cold]
 fn with_span<R>(f: impl FnOnce(Option<&Frame<'_>>) -> R) -> R {
     with_current(|frame| {
-        let in_force = frame.and_then(|frame| frame.correlation_id);
-        match if in_force.is_none() { spans::innermost(current().addr()) } else { None } {
-            Some(id) => f(Some(&Frame::inner(frame, frame.map_or(0, |frame| frame.depth), Some(&id)))),
-            None => f(frame),
-        }
+        let has_own = frame.is_some_and(|frame| frame.correlation_id.is_some());
+        let of_span = if has_own { None } else { spans::innermost(current().addr()) };
+        let Some(id) = of_span else { return f(frame) };
+        let depth = frame.map_or(0, |frame| frame.depth);
+        f(Some(&Frame::inner(frame, depth, Some(&id))))
     })
 }
 

@@ -7,8 +7,8 @@
 mod support;
 
 use codomyrmex_events::{
-    CorrelationId, Delivery, Event, EventBus, EventError, EventPriority, EventSchema, EventType, Replay,
-    SubscriptionErrorKind, correlation,
+    CorrelationId, Delivery, Event, EventBus, EventError, EventListener, EventPriority, EventSchema,
+    EventType, Replay, SubscriptionErrorKind, correlation,
 };
 use serde_json::json;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -135,6 +135,12 @@ fn fault_07_an_id_in_use_is_refused_and_generated_ids_do_not_collide() {
     assert_eq!(bus.subscribe("x").handler(|_| ()).unwrap().id(), "subscriber_4", "no label is given twice");
     bus.publish(event("a.b")).unwrap();
     assert_eq!(heard.load(SeqCst), 1, "the live handler stays");
+
+    let listener = EventListener::on_bus(&bus);
+    let names = [(); 3].map(|()| listener.on("x", |_| ()).unwrap());
+    assert!(listener.off(names[1].id()));
+    let next = listener.on("x", |_| ()).unwrap();
+    assert!(names.iter().all(|name| name.id() != next.id()), "a listener's neither, after an off");
 }
 
 #[test]

@@ -601,3 +601,18 @@ fn an_event_is_copied_only_if_somebody_else_holds_it() {
     assert_eq!((&metadata["host"], &metadata["own"]), (&"runner-7".into(), &"yes".into()));
     assert_eq!(mine.metadata().len(), 1);
 }
+
+#[test]
+fn a_delayed_event_that_was_spoilt_is_one_letter_and_may_be_redriven() {
+    let builder = EventBus::builder().validate(Validation::Typed).intercept_publish(convert);
+    let (bus, driver) = builder.manual().build().unwrap();
+    let valid = serde_json::json!({"build_type": "release", "target": "x"});
+    let spoilt = Event::builder(EventType::BuildStart, "test").data(valid).build().unwrap();
+    bus.publish_later(spoilt, Duration::from_secs(1)).unwrap();
+    driver.advance(Duration::from_secs(1));
+    let letters = bus.dead_letter_queue().letters();
+    assert_eq!(letters.iter().map(|letter| letter.kind().as_str()).collect::<Vec<_>>(), ["schema"]);
+    let stats = bus.get_stats();
+    assert_eq!((stats.offered, stats.refused), (1, 1));
+    laws::check(&stats);
+}

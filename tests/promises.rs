@@ -23,8 +23,17 @@ fn handles_go_anywhere() {
     is_free::<events::EventBusBuilder>();
     is_free::<Subscription>();
     is_free::<events::ScopedSubscription>();
+    is_free::<events::InterceptorHandle>();
+    is_free::<events::ScopedInterceptor>();
+    is_free::<events::EventLogger>();
+    is_free::<events::Deduplication>();
+    is_free::<events::EventMetrics>();
+    is_free::<events::RateLimit>();
     is_free::<events::EventMixin>();
     is_free::<events::EventEmitter>();
+    is_free::<events::EventListener>();
+    #[cfg(feature = "spans")]
+    is_free::<events::CorrelationLayer>();
     is_free::<events::AsyncEventEmitter>();
     is_free::<events::Pattern>();
     is_free::<events::PatternSet>();
@@ -51,6 +60,9 @@ fn values_go_anywhere() {
     is_free::<events::Published>();
     is_free::<events::ShutdownReport>();
     is_free::<events::Recorded>();
+    is_free::<events::CausalTree>();
+    is_free::<events::CausalNode>();
+    is_free::<events::Cause>();
     is_free::<events::DeadLetter>();
     is_free::<events::DeadLetterKind>();
     is_free::<events::EarlierFailure>();
@@ -59,6 +71,11 @@ fn values_go_anywhere() {
     is_free::<events::LatencyStats>();
     is_free::<events::DropCounts>();
     is_free::<events::ScheduledEvent>();
+    is_free::<events::EventLogEntry>();
+    is_free::<events::EventLogStats>();
+    is_free::<events::MetadataStamp>();
+    is_free::<events::Redaction>();
+    is_free::<events::TypeMetrics>();
     #[cfg(feature = "queued")]
     is_free::<events::Driver>();
     #[cfg(feature = "async")]
@@ -104,6 +121,10 @@ fn errors_pass_through_everybodys_functions() {
     is_error::<events::UnknownPriority>();
     is_error::<events::AlreadySet>();
     is_error::<events::StillRunning>();
+    is_error::<events::InterceptionError>();
+    is_error::<events::DuplicateEvent>();
+    is_error::<events::RateLimited>();
+    is_error::<events::InvalidPointer>();
     is_error::<events::SubscriptionErrorKind>();
     #[cfg(feature = "schema")]
     is_error::<events::EventSchemaError>();

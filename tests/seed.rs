@@ -1,7 +1,7 @@
 //! The examples on the Python module's page, from which this crate grew, in Rust: the same values, the same answers.
 //!
-//! Each module here is named after a heading there. Examples of what this version does not have (`AsyncStream`, MCP tools) have no
-//! test here.
+//! Each module here is named after a heading there. Examples of what this version does not have (the MCP tools) have no test
+//! here; `WebSocketStream` has its own, since it takes a server.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -29,6 +29,57 @@ fn release_build() -> Value {
 
 fn object(value: Value) -> Map<String, Value> {
     serde_json::from_value(value).unwrap()
+}
+
+/// "`AsyncStream` provides backpressure-aware streaming with per-subscriber buffers, dispatcher loop, and async iterator
+/// consumption via `async for event in stream.consume(sub_id)`".
+#[cfg(feature = "stream")]
+mod async_streams {
+    use super::*;
+    use codomyrmex_events::{AsyncStream, FeedOverflow, StreamItem};
+    use std::time::Duration;
+
+    #[test]
+    fn events_are_consumed_one_after_another_and_a_full_buffer_holds_the_publisher_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let stream = AsyncStream::new();
+            let patient = FeedOverflow::Block(Duration::from_secs(30));
+            let id = stream.subscribe("task.*").buffer(2).overflow(patient).open().unwrap();
+            let publishing = stream.clone();
+            let publisher = tokio::spawn(async move {
+                for number in 1..=10 {
+                    let task = json!({"task_id": format!("t-{number}")});
+                    let event =
+                        Event::builder(EventType::TaskCompleted, "worker").data(task).build().unwrap();
+                    publishing.publish(event).await.unwrap();
+                }
+                publishing.stop();
+            });
+            let mut items = stream.consume(id).unwrap();
+            let mut seen = Vec::new();
+            while let Some(item) = items.next().await {
+                let StreamItem::Event(event) = item else { continue };
+                let buffered = stream.stats(id).unwrap().buffered;
+                assert!(buffered <= 2, "{buffered} events where there is room for two");
+                seen.push(event.data().get("task_id").unwrap().as_str().unwrap().to_owned());
+            }
+            publisher.await.unwrap();
+            assert_eq!(seen, (1..=10).map(|number| format!("t-{number}")).collect::<Vec<_>>());
+        });
+    }
+
+    #[test]
+    fn a_dashboard_follows_a_bus_without_slowing_it() {
+        let bus = EventBus::new();
+        let dashboard = AsyncStream::attach(&bus);
+        let id = dashboard.subscribe("*").buffer(10).open().unwrap();
+        for _ in 0..25 {
+            bus.publish(Event::builder(EventType::BuildProgress, "ci").build().unwrap()).unwrap();
+        }
+        let stats = dashboard.stats(id).unwrap();
+        assert_eq!((stats.buffered, stats.dropped), (10, 15));
+    }
 }
 
 #[cfg(all(feature = "async", feature = "queued"))]
@@ -463,6 +514,32 @@ mod propagate_correlation_ids {
         }
         let chain = bus.history().query().correlation_id("my-own").events().unwrap();
         assert_eq!(chain.len(), 2);
+    }
+}
+
+#[cfg(feature = "spans")]
+mod propagate_correlation_ids_from_the_logging_context {
+    use super::*;
+    use codomyrmex_events::CorrelationLayer;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    #[test]
+    fn the_bus_fills_in_the_spans_id_and_an_exchange_is_traced_end_to_end() {
+        let subscriber = tracing_subscriber::registry().with(CorrelationLayer::new());
+        let bus = EventBus::new();
+        bus.subscribe("observe")
+            .handler(|event| event.bus().publish(Event::builder("think", "algorithm").build()?).map(drop))
+            .unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            let request = tracing::info_span!("request", correlation_id = "cid-0123456789ab");
+            request
+                .in_scope(|| bus.publish(Event::builder("observe", "algorithm").build().unwrap()))
+                .unwrap();
+        });
+        let exchange = bus.history().trace("cid-0123456789ab");
+        let phases: Vec<(&str, usize)> =
+            exchange.nodes().iter().map(|node| (node.event_type().as_str(), node.depth())).collect();
+        assert_eq!(phases, [("observe", 0), ("think", 1)]);
     }
 }
 

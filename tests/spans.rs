@@ -321,7 +321,7 @@ fn nothing_is_left_when_the_subscriber_is_gone() {
     with_layer(|| {
         let other = info_span!("s");
         other.in_scope(|| {
-            assert_eq!(id_here(&bus), None, "another subscriber's spans may have the same number")
+            assert_eq!(id_here(&bus), None, "another subscriber's spans may have the same number");
         });
     });
     drop(kept);

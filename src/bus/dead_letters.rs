@@ -218,15 +218,13 @@ impl DeadLetterQueue<'_> {
     #[cfg_attr(not(feature = "schema"), allow(unused_variables, reason = "nothing is validated"))]
     fn republish(&self, letter: Arc<DeadLetter>, validates: bool) -> Result<(), EventDeliveryError> {
         let event = Arc::clone(letter.event());
-        let bus = self.bus;
-        let republish = |event| bus.publish_checked(event, true, |event| bus.bus.checked_by_default(event));
         #[cfg(feature = "schema")]
         let published = match validates {
             true => self.bus.publish_required(event, true),
-            false => republish(event),
+            false => self.bus.publish_by_default(event, true),
         };
         #[cfg(not(feature = "schema"))]
-        let published = republish(event);
+        let published = self.bus.publish_by_default(event, true);
         published.map(drop).map_err(|refusal| {
             if !matches!(refusal.kind(), PublishErrorKind::Rejected(_)) {
                 self.put_back(letter);

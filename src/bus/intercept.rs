@@ -87,9 +87,10 @@ impl Bus {
 }
 
 impl InterceptorHandle {
-    /// Takes the interceptor away: no publish and no attempt that begins after this meets it, except one that is beginning on
-    /// another thread at this moment. False if it was away already. What it captured is dropped when nobody runs it any more;
-    /// an asynchronous handler that is running keeps it until it ends.
+    /// Takes the interceptor away: no publish that begins after this meets it, and no event whose turns do, except one that is
+    /// beginning on another thread at this moment. What has begun ends with the interceptors that it began with: a publish, an
+    /// event's turns, an asynchronous handler's attempt. When the last of them is over, what it captured is dropped. False if it
+    /// was away already.
     pub fn remove(&self) -> bool {
         let Some(bus) = self.bus.upgrade() else { return false };
         let (was_there, replaced) = bus.registry.intercept(&bus.engine, |list| list.remove(self.id));

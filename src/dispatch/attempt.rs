@@ -3,7 +3,8 @@
 //!
 //! Like an onion: who was installed first is asked first and told last. Whoever let the attempt pass is told exactly once how
 //! it ended. They run where the handler runs, in its frame: of a synchronous one under the pin of its turn, of an asynchronous
-//! one under a pin before and under none after. An attempt ends with the interceptors that it began with.
+//! one under a pin before and under none after. An event's turns, and an asynchronous attempt, end with the interceptors that
+//! they began with.
 
 use super::chain::Chain;
 use super::engine::Engine;

@@ -7,7 +7,7 @@ use super::later::Work;
 #[cfg(feature = "queued")]
 use crate::clock::Deadline;
 use crate::context;
-use crate::event::{Event, EventPublishError};
+use crate::event::{Event, EventPublishError, PublishErrorKind};
 use crate::quiet::{drop_quietly, log};
 use crate::timers::Ticket;
 use std::any::Any;
@@ -131,7 +131,10 @@ impl Engine {
         log(
             || tracing::warn!(event_type = event.event_type().as_str(), %error, "a delayed event was refused"),
         );
-        self.add_letter(DeadLetter::unpublished(event, error.to_string()));
-        self.after_pin();
+        // What its schema refused has a letter already.
+        if !matches!(error.kind(), PublishErrorKind::Rejected(_)) {
+            self.add_letter(DeadLetter::unpublished(event, error.to_string()));
+            self.after_pin();
+        }
     }
 }

@@ -135,7 +135,7 @@ impl Engine {
         result
     }
 
-    /// The event with what the surroundings say of its correlation and causation, and how many publishes are in
+    /// The event with what the surroundings say of its correlation, causation and trace, and how many publishes are in
     /// progress on this thread.
     ///
     /// Doing it again changes nothing.

@@ -152,7 +152,7 @@ impl EventListener {
     /// ends them as surely as dropping the listener does, at the latest when the next event would have reached it.
     ///
     /// # Errors
-    /// The first that a handler met, as [`on`](Self::on) and [`on_async`](Self::on_async) say.
+    /// The first that a handler met, as [`on`](Self::on) says, and its asynchronous twin.
     pub fn register<T: EventHandlers>(&self, value: &Arc<T>) -> Result<Vec<Subscription>, EventError> {
         let subscriptions = Handlers::of(value, self.bus()?)?;
         subscriptions.iter().for_each(|subscription| self.keep(subscription.clone()));

@@ -56,7 +56,6 @@ pub(super) struct Records {
     after: u64,
     places: Box<[ArcSwapOption<Record>]>,
     pub(super) types: Keyed<EventType, TypeCounts>,
-    pub(super) overwritten: AtomicU64,
     /// Attempts that ended when their event's entry was overwritten.
     pub(super) late: AtomicU64,
 }
@@ -67,7 +66,6 @@ impl Records {
             after,
             places: std::iter::repeat_with(ArcSwapOption::const_empty).take(room).collect(),
             types: Keyed::new(TYPES_MAX),
-            overwritten: AtomicU64::new(0),
             late: AtomicU64::new(0),
         }
     }
@@ -86,7 +84,6 @@ impl Records {
             let made = Arc::clone(fresh.get_or_insert_with(|| Record::new(sequence, event)));
             let before = place.compare_and_swap(&found, Some(made));
             if before.as_ref().map(Arc::as_ptr) == found.as_ref().map(Arc::as_ptr) {
-                self.overwritten.fetch_add(u64::from(before.is_some()), Ordering::Relaxed);
                 return fresh;
             }
             found = before;
@@ -102,9 +99,7 @@ impl Records {
             return;
         }
         self.types.of(event.event_type()).published(is_error(event));
-        if self.of(sequence, event).is_none() {
-            self.overwritten.fetch_add(1, Ordering::Relaxed);
-        }
+        self.of(sequence, event);
     }
 
     fn attempted(&self, attempt: &Attempt<'_>, outcome: &AttemptOutcome<'_>, took: Duration) {

@@ -4,7 +4,6 @@ use super::records::Records;
 use crate::sync::{AtomicU64, Ordering};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 #[derive(Default)]
 pub(super) struct TypeCounts {
@@ -39,9 +38,9 @@ impl TypeCounts {
             count,
             errors: load(&self.errors),
             attempts: load(&self.attempts),
-            total: Duration::from_nanos(took_ns),
-            average: Duration::from_nanos(took_ns.checked_div(count).unwrap_or(0)),
-            maximum: Duration::from_nanos(load(&self.longest_ns)),
+            total_ns: took_ns,
+            average_ns: took_ns.checked_div(count).unwrap_or(0),
+            maximum_ns: load(&self.longest_ns),
         }
     }
 }
@@ -54,7 +53,7 @@ pub struct EventLogStats {
     pub total_events: u64,
     /// Events that are [errors](super::EventLogEntry::is_error).
     pub error_count: u64,
-    /// Entries that made room for newer ones.
+    /// Events whose entries made room for newer ones.
     pub overwritten: u64,
     /// Attempts that ended when their event's entry had made room; they count for the type.
     pub late_attempts: u64,
@@ -64,7 +63,7 @@ pub struct EventLogStats {
     pub other_types: TypeLogStats,
 }
 
-/// Counts and times of one type: the performance report.
+/// Counts of one type, and how long its events took, in nanoseconds: the performance report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TypeLogStats {
@@ -75,11 +74,11 @@ pub struct TypeLogStats {
     /// Attempts of handlers.
     pub attempts: u64,
     /// How long handlers took for all events.
-    pub total: Duration,
+    pub total_ns: u64,
     /// How long handlers took for an event, on average over all events.
-    pub average: Duration,
+    pub average_ns: u64,
     /// How long handlers took for the event for which they took longest.
-    pub maximum: Duration,
+    pub maximum_ns: u64,
 }
 
 impl EventLogStats {
@@ -91,10 +90,11 @@ impl EventLogStats {
             .collect();
         let other_types = records.types.others().read();
         let all = || by_type.values().chain([&other_types]);
+        let total_events = all().map(|stats| stats.count).sum::<u64>();
         EventLogStats {
-            total_events: all().map(|stats| stats.count).sum(),
+            total_events,
             error_count: all().map(|stats| stats.errors).sum(),
-            overwritten: records.overwritten.load(Ordering::Relaxed),
+            overwritten: total_events.saturating_sub(records.iter().count() as u64),
             late_attempts: records.late.load(Ordering::Relaxed),
             other_types,
             by_type,

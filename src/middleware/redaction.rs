@@ -19,8 +19,9 @@ use thiserror::Error;
 /// let bus = EventBus::builder().intercept_publish(redaction).build()?;
 /// let data = json!({"user": {"Password": "1234"}, "card": {"number": 4111, "year": 2031}});
 /// bus.publish(Event::builder("order.placed", "shop").data(data).build()?)?;
-/// let heard = bus.history().latest(1)[0].event().data().value()?.clone();
-/// assert_eq!(heard, json!({"user": {"Password": "[redacted]"}, "card": {"number": "[redacted]", "year": 2031}}));
+/// let heard = bus.history().latest(1)[0].event().data().clone();
+/// assert_eq!(heard.get("user"), Some(&json!({"Password": "[redacted]"})));
+/// assert_eq!(heard.get("card"), Some(&json!({"number": "[redacted]", "year": 2031})));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]

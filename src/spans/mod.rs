@@ -22,7 +22,8 @@ const FIELD: &str = "correlation_id";
 
 /// A `tracing` layer by which events get the correlation id of the span that they are published in.
 ///
-/// Install it once, on a registry, with whatever other layers there are. Then an event that has no correlation id, and is
+/// Install it once and for good, on a registry, with whatever other layers there are: taken away while spans are entered, it
+/// would not hear that they are left. Then an event that has no correlation id, and is
 /// published where no [scope](crate::correlation) is in force, carries the `correlation_id` of the current span. A span
 /// without one inherits that of its parent, entered or not, so it goes along with `#[instrument]`, `Instrument` and explicit
 /// parents, across `.await` and into spawned tasks that are instrumented. An id that is recorded later holds from then on, for
@@ -32,8 +33,9 @@ const FIELD: &str = "correlation_id";
 /// the handler enters itself.
 ///
 /// The field may be of any type: what counts is its text, of a string that is recorded with `Debug` what is between the
-/// quotes, and of an `Option` what is in it. A text that is no [`CorrelationId`](crate::CorrelationId) (empty, over 256 bytes, with control characters) is
-/// ignored, and said so at level debug when the span is entered. Spans that a filter keeps from this layer have no part in it.
+/// quotes, and of an `Option` what is in it. A text that is no
+/// [`CorrelationId`](crate::CorrelationId) (empty, over 256 bytes, with control characters) is ignored, and said so at level
+/// debug when the span is entered. Spans that a filter keeps from this layer have no part in it.
 ///
 /// ```
 /// use codomyrmex_events::{CorrelationLayer, Event, EventBus};

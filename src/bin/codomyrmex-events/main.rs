@@ -9,6 +9,7 @@
 mod dispatch;
 mod match_names;
 mod replay;
+mod trace;
 mod types;
 mod validate;
 
@@ -34,7 +35,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Usage errors and I/O errors.
 const FAILED: u8 = 2;
 
-/// Event streams on the command line: publish them on a bus, replay them, check them, try out globs.
+/// Event streams on the command line: publish them on a bus, replay them, check them, trace exchanges, try out globs.
 ///
 /// Streams are NDJSON: one event a line, native (event_type, source, ...) or CloudEvents 1.0. Data goes to
 /// standard output, everything else to standard error.
@@ -62,6 +63,7 @@ Examples:
   codomyrmex-events replay events.ndjson --on '*' --speed 10
   codomyrmex-events validate events.ndjson --schema order.placed=order.schema.json
   codomyrmex-events match --on 'build.*' build.start deploy.start
+  codomyrmex-events trace order-17 events.ndjson
   codomyrmex-events types --json
 
 Exit codes:
@@ -76,6 +78,7 @@ enum Command {
     Replay(replay::ReplayFiles),
     Validate(validate::Validate),
     Match(match_names::Match),
+    Trace(trace::Trace),
     Types(types::Types),
 }
 
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Command::Replay(replay) => replay.run(),
         Command::Validate(validate) => validate.run(),
         Command::Match(matching) => matching.run(),
+        Command::Trace(trace) => trace.run(),
         Command::Types(types) => types.run(),
     });
     done.unwrap_or_else(|error| {

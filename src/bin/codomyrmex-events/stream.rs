@@ -125,6 +125,27 @@ impl Streamed {
         self.read - self.rejected
     }
 
+    /// This, read after `earlier` streams that came to their end.
+    pub(crate) fn after(self, earlier: Option<Streamed>) -> Streamed {
+        let Some(earlier) = earlier else { return self };
+        Streamed {
+            read: earlier.read + self.read,
+            rejected: earlier.rejected + self.rejected,
+            elapsed: earlier.elapsed + self.elapsed,
+            ..self
+        }
+    }
+
+    /// Whether a failure or a signal ended it.
+    pub(crate) fn ended_early(&self) -> bool {
+        self.failure.is_some() || self.is_interrupted()
+    }
+
+    /// Whether it came to its end and nothing was rejected.
+    pub(crate) fn is_all_well(&self) -> bool {
+        !self.ended_early() && self.rejected == 0
+    }
+
     pub(crate) fn is_interrupted(&self) -> bool {
         self.caught.is_some()
     }
