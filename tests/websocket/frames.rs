@@ -161,7 +161,7 @@ async fn bad_questions_and_too_many_clients_are_refused() {
         }
     }
     let (first, _) = server.connect("?after=&globs=a").await;
-    let (_second, _) = server.connect("").await;
+    let (second, _) = server.connect("").await;
     match server.try_connect("").await {
         Err(Error::Http(answer)) => assert_eq!(answer.status(), 503),
         other => panic!("{:?}", other.is_ok()),
@@ -169,6 +169,7 @@ async fn bad_questions_and_too_many_clients_are_refused() {
     drop(first);
     server.clients(1).await;
     server.connect("").await;
+    drop(second);
     assert_eq!(server.live.stop(LONG).await, 0);
     match server.try_connect("").await {
         Err(Error::Http(answer)) => assert_eq!(answer.status(), 503),
