@@ -1,6 +1,7 @@
 //! The dead-letter queue: looking at what could not be delivered, and trying again.
 
 use super::{Bus, EventBus};
+use crate::context::correlation::without;
 use crate::dispatch::dead_letter::{DeadLetter, DeadLetterInbox, DeadLetterKind};
 use crate::dispatch::publish::Redelivered;
 use crate::dispatch::slots::Entry;
@@ -220,13 +221,14 @@ impl DeadLetterQueue<'_> {
         let event = Arc::clone(letter.event());
         let bus = self.bus;
         let republish = |event| bus.publish_checked(event, true, |event| bus.bus.checked_by_default(event));
+        // It is complete as it was offered: whoever redrives it has no part in it.
         #[cfg(feature = "schema")]
-        let published = match validates {
+        let published = without(|| match validates {
             true => self.bus.publish_required(event, true),
             false => republish(event),
-        };
+        });
         #[cfg(not(feature = "schema"))]
-        let published = republish(event);
+        let published = without(|| republish(event));
         published.map(drop).map_err(|refusal| {
             if !matches!(refusal.kind(), PublishErrorKind::Rejected(_)) {
                 self.put_back(letter);
