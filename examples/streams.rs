@@ -56,7 +56,7 @@ async fn show(items: &mut StreamConsumer, count: usize) -> Result<ResumeToken, B
     for _ in 0..count {
         match items.next().await {
             Some(StreamItem::Event(event)) => {
-                println!("  {} at step {}", event.sequence(), event.data().get("step").unwrap_or_default())
+                println!("  {} at step {}", event.sequence(), event.data().get("step").unwrap_or_default());
             }
             Some(StreamItem::Lagged(missed)) => println!("  {missed} missed"),
             other => println!("  {other:?}"),

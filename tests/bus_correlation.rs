@@ -188,6 +188,22 @@ fn a_rejected_event_keeps_the_context_it_was_offered_in() {
 }
 
 #[test]
+fn a_redriven_event_gets_nothing_from_the_one_who_redrives() {
+    let bus = EventBus::new();
+    for _ in 0..2 {
+        bus.emit_typed(event("build.start", None, None)).unwrap_err();
+    }
+    bus.event_schema().register_event_schema("build.start", json!({})).unwrap();
+    correlation::scope(&id("operator"), || bus.dead_letter_queue().redrive(1).unwrap());
+    assert_eq!(newest(&bus), expect(None, None));
+    // In a handler neither.
+    bus.subscribe("redrive").handler(|delivery| delivery.bus().dead_letter_queue().redrive(2)).unwrap();
+    bus.publish(event("redrive", Some("operator"), None)).unwrap();
+    assert!(bus.dead_letter_queue().is_empty());
+    assert_eq!(newest(&bus), expect(None, None));
+}
+
+#[test]
 fn scopes_belong_to_their_thread_and_end_with_their_closure() {
     let bus = EventBus::new();
     let both = Barrier::new(2);

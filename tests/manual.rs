@@ -11,8 +11,10 @@ use codomyrmex_events::{
     PublishErrorKind, Stats, correlation,
 };
 use std::future::pending;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 use support::{capture, event, is_dropped, publish};
 
@@ -399,6 +401,37 @@ fn a_letter_whose_redrive_is_cancelled_or_dropped_is_a_letter_again() {
     bus.shutdown(Duration::ZERO);
     assert_eq!(ids(), ["b", "a"]);
     assert_eq!(lawful(&bus).deliveries.pending, 0);
+}
+
+#[test]
+fn what_surrounds_the_driver_has_no_part_in_what_it_runs() {
+    for builder in [EventBus::builder(), EventBus::builder().inline()] {
+        let (bus, driver) = builder.manual().build().unwrap();
+        let around = correlation::new_id();
+        bus.publish_later(event("a"), SECOND).unwrap();
+        correlation::scope(&around, || driver.advance(SECOND));
+        assert_eq!(bus.history().latest(1)[0].correlation_id(), None);
+    }
+}
+
+#[test]
+fn an_event_has_the_surroundings_of_the_first_poll_however_long_it_waits() {
+    let (first, later) = (correlation::new_id(), correlation::new_id());
+    for around in [Some(&first), None] {
+        let (bus, driver) = EventBus::builder().inline().manual().build().unwrap();
+        bus.subscribe("*").mailbox(1).async_handler(|_: OwnedDelivery| async {}).unwrap();
+        publish(&bus, "a");
+        let mut waiting = pin!(bus.publish_async(event("b")));
+        let mut poll = || waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let polled = match around {
+            Some(id) => correlation::scope(id, &mut poll),
+            None => poll(),
+        };
+        assert!(polled.is_pending(), "the mailbox is full");
+        driver.run_until_idle();
+        assert!(correlation::scope(&later, poll).is_ready());
+        assert_eq!(bus.history().latest(1)[0].correlation_id(), around);
+    }
 }
 
 #[test]

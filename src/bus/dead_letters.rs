@@ -1,6 +1,7 @@
 //! The dead-letter queue: looking at what could not be delivered, and trying again.
 
 use super::{Bus, EventBus};
+use crate::context::correlation::without;
 use crate::dispatch::dead_letter::{DeadLetter, DeadLetterInbox, DeadLetterKind};
 use crate::dispatch::publish::Redelivered;
 use crate::dispatch::slots::Entry;
@@ -218,13 +219,14 @@ impl DeadLetterQueue<'_> {
     #[cfg_attr(not(feature = "schema"), allow(unused_variables, reason = "nothing is validated"))]
     fn republish(&self, letter: Arc<DeadLetter>, validates: bool) -> Result<(), EventDeliveryError> {
         let event = Arc::clone(letter.event());
+        // It is complete as it was offered: whoever redrives it has no part in it.
         #[cfg(feature = "schema")]
-        let published = match validates {
+        let published = without(|| match validates {
             true => self.bus.publish_required(event, true),
             false => self.bus.publish_by_default(event, true),
-        };
+        });
         #[cfg(not(feature = "schema"))]
-        let published = self.bus.publish_by_default(event, true);
+        let published = without(|| self.bus.publish_by_default(event, true));
         published.map(drop).map_err(|refusal| {
             if !matches!(refusal.kind(), PublishErrorKind::Rejected(_)) {
                 self.put_back(letter);

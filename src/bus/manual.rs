@@ -7,7 +7,7 @@
 use super::{Bus, EventBus, EventBusBuilder};
 use crate::clock::Clock;
 use crate::config::ConfigError;
-use crate::context;
+use crate::context::{self, correlation::without};
 use crate::dispatch::engine::Engine;
 use std::fmt;
 use std::pin::pin;
@@ -119,8 +119,9 @@ impl Bus {
         if context::is_inside(self.engine.key) {
             return false;
         }
-        // What falls due at this moment comes when everything before it is done.
-        self.engine.step() || self.poll_one() || self.engine.fire_next()
+        // What falls due at this moment comes when everything before it is done. The driver has no more part in what is run
+        // than a worker has.
+        without(|| self.engine.step() || self.poll_one() || self.engine.fire_next())
     }
 
     pub(super) fn run_until_idle(&self) -> usize {

@@ -19,6 +19,7 @@ use super::slots::Entry;
 use super::watch::Watch;
 #[cfg(feature = "async")]
 use crate::context;
+use crate::context::correlation::without;
 #[cfg(feature = "async")]
 use crate::event::EventType;
 use crate::event::{Event, EventPublishError};
@@ -69,6 +70,8 @@ impl Engine {
         watch: Option<&Arc<Watch>>,
     ) -> Result<u64, EventPublishError> {
         let tail = watch.map(Tail::watched);
+        // Whoever polls it after the first time has no part in it.
+        let (event, _) = self.stamped(event)?;
         #[cfg(feature = "stream")]
         let places_in_feeds = if self.has_blocking_feeds() {
             self.wait_for_feeds_async(&event).await
@@ -88,7 +91,7 @@ impl Engine {
         }
         #[cfg(feature = "async")]
         let awaited = Awaited { places: RefCell::new(self.wait_for_places(&event).await), ..awaited };
-        self.publish_here(event, Some(&awaited))
+        without(|| self.publish_here(event, Some(&awaited)))
     }
 
     /// A place in each mailbox whose owner lets publishers wait; of one that stayed full for as long as that, none.
