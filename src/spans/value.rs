@@ -72,10 +72,13 @@ impl Write for Shown {
 
 /// What was meant by a value that shows itself like this.
 fn meant(shown: &str) -> Given {
-    if shown == "None" {
+    let mut inner = shown;
+    while let Some(within) = inner.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')) {
+        inner = within;
+    }
+    if inner == "None" {
         return Given::Nothing;
     }
-    let inner = shown.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(shown);
     let quoted = inner.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     match quoted {
         // Where there are escapes it was a text that has quotes, backslashes or what no id may have.
@@ -126,6 +129,9 @@ mod tests {
             ("Some(42)", id("42")),
             ("\"", id("\"")),
             ("None", Given::Nothing),
+            ("Some(None)", Given::Nothing),
+            ("Some(Some(\"a\"))", id("a")),
+            ("Some(\"None\")", id("None")),
             ("", Given::Unusable),
             ("\"\"", Given::Unusable),
             ("\"a\\nb\"", Given::Unusable),
