@@ -6,8 +6,9 @@
 #[allow(dead_code, reason = "each test binary uses its part")]
 mod command;
 
-use command::{Scratch, run};
+use command::{Scratch, run, run_command};
 use serde_json::{Value, json};
+use std::process::Command;
 
 /// A line: id, cause (none if empty), correlation id (none if empty).
 fn line(id: &str, cause: &str, correlation: &str) -> String {
@@ -56,6 +57,17 @@ fn an_exchange_is_drawn_from_standard_input_and_from_files_in_turn() {
     let (first, rest) = (scratch.write("first", first), scratch.write("rest", rest));
     let ran = run(&["trace", "one", &first, &rest], b"");
     assert_eq!((ran.text(), ran.code), (DRAWN, Some(0)), "{}", ran.stderr);
+}
+
+#[test]
+fn a_stream_that_was_read_takes_nothing_any_more() {
+    let scratch = Scratch::new();
+    let file = scratch.write("events", line("a", "", "one"));
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 128; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_codomyrmex-events")]);
+    command.args(["trace", "one"]).args([file.as_str()].repeat(100));
+    let ran = run_command(command, b"");
+    assert_eq!((ran.text().lines().count(), ran.code), (100, Some(0)), "{}", ran.stderr);
 }
 
 #[test]

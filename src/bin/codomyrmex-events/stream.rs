@@ -125,17 +125,6 @@ impl Streamed {
         self.read - self.rejected
     }
 
-    /// This, read after `earlier` streams that came to their end.
-    pub(crate) fn after(self, earlier: Option<Streamed>) -> Streamed {
-        let Some(earlier) = earlier else { return self };
-        Streamed {
-            read: earlier.read + self.read,
-            rejected: earlier.rejected + self.rejected,
-            elapsed: earlier.elapsed + self.elapsed,
-            ..self
-        }
-    }
-
     /// Whether a failure or a signal ended it.
     pub(crate) fn ended_early(&self) -> bool {
         self.failure.is_some() || self.is_interrupted()

@@ -6,6 +6,7 @@ use crate::FAILED;
 use crate::input::Source;
 use crate::output::Output;
 use crate::report::complain;
+use crate::signals;
 use crate::stream::{REJECTED, Stream, Streamed};
 use crate::text::printable;
 use anyhow::Context;
@@ -147,20 +148,19 @@ fn read(
     // All are opened first, so that one that is not there is told before anything is read.
     let sources: Vec<Source> =
         files.iter().map(|file| Source::open(Path::new(file))).collect::<Result<_, _>>()?;
-    let mut all: Option<Streamed> = None;
+    let caught = signals::watch().context("signals")?;
+    let mut all = Streamed::none(&caught);
     for source in sources {
-        let stream = Stream::start(source, None, false, || true)?;
-        let streamed = stream.run(&is_enough, |text| {
+        let stream = Stream::start_until(caught.clone(), source, None, false, || true)?;
+        all = all.and(stream.run(&is_enough, |text| {
             see(Event::from_json_slice(text)?, text);
             Ok(())
-        });
-        let is_over = streamed.ended_early() || is_enough();
-        all = Some(streamed.after(all));
-        if is_over {
+        }));
+        if all.ended_early() || is_enough() {
             break;
         }
     }
-    all.context("no stream")
+    Ok(all)
 }
 
 /// Prints what was found, and tells how the process ends: if nothing is worse, with `found`.
