@@ -6,10 +6,11 @@
 #[allow(dead_code, reason = "each test binary uses its part")]
 mod command;
 
-use command::{Ran, Running, Scratch, command, data, event_of, run};
+use command::{Ran, Running, Scratch, command, data, event_of, run, run_command};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Command;
 
 /// An event at a time in seconds.
 fn at(name: &str, seconds: &str) -> String {
@@ -224,5 +225,23 @@ fn what_cannot_be_done_is_said_before_anything_is_replayed() {
         assert_eq!(ran.code, Some(2), "{args:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(said), "{args:?}: {}", ran.stderr);
         assert!(ran.stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn on_a_terminal_json_is_escaped_further_and_elsewhere_events_come_as_they_were() {
+    let scratch = Scratch::new();
+    let text = "\u{9b}31m \u{202e}";
+    let event = format!(r#"{{"event_type":"a","source":"s","correlation_id":"c","data":"{text}"}}"#);
+    let file = scratch.write("in", event);
+    // Python has a terminal for it.
+    let terminal = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]))";
+    for args in [&["replay", &file, "--on", "*"][..], &["trace", "--json", "c", &file]] {
+        assert!(run(args, b"").text().contains(text));
+        let mut command = Command::new("python3");
+        command.args(["-c", terminal, env!("CARGO_BIN_EXE_codomyrmex-events")]).args(args);
+        let ran = run_command(command, b"");
+        assert!(ran.text().contains(r#""\u009b31m \u202e""#), "{ran:?}");
+        assert!(!ran.text().contains(['\u{9b}', '\u{202e}']), "{ran:?}");
     }
 }

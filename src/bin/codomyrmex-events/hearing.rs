@@ -180,7 +180,7 @@ impl Heard<'_> {
             let summary = self.summary(&streamed, skipped);
             if self.wishes.summary == Format::Json && !self.output.is_lost() {
                 let json = serde_json::to_string(&summary).expect("counts and texts are JSON");
-                self.output.write(format!("{json}\n").as_bytes());
+                self.output.write_json(&format!("{json}\n"));
                 self.output.flush();
             } else {
                 // Nobody may be there to read it.

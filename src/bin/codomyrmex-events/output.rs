@@ -2,10 +2,15 @@
 //!
 //! A reader that has gone away is a way to say "enough": writing then quietly does nothing, and whoever feeds the
 //! stream looks at [`Output::is_lost`]. Any other failure is a failed delivery, and ends the stream too.
+//!
+//! Events go out byte for byte, but not to a terminal: what JSON may hold unescaped and a terminal would act on is escaped
+//! there.
 
+use crate::text::printable_json;
 use codomyrmex_events::{BoxError, Delivery};
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -21,6 +26,7 @@ pub(crate) enum Lost {
 pub(crate) struct Output {
     writer: Mutex<Writer>,
     lost: OnceLock<Lost>,
+    is_terminal: bool,
 }
 
 struct Writer {
@@ -36,7 +42,7 @@ impl Output {
         let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let out = BufWriter::with_capacity(BUFFER_BYTES, file);
         let writer = Mutex::new(Writer { out, line: String::new(), sequence: 0 });
-        Ok(Arc::new(Output { writer, lost: OnceLock::new() }))
+        Ok(Arc::new(Output { writer, lost: OnceLock::new(), is_terminal: io::stdout().is_terminal() }))
     }
 
     /// Prints an event as one line of JSON.
@@ -50,9 +56,20 @@ impl Output {
             line.clear();
             delivery.event().write_json(line)?;
             line.push('\n');
+            if self.is_terminal
+                && let Cow::Owned(shown) = printable_json(line)
+            {
+                *line = shown;
+            }
             *sequence = delivery.sequence();
         }
         self.note(out.write_all(line.as_bytes())).map_or(Ok(()), refused)
+    }
+
+    /// Writes lines of JSON.
+    pub(crate) fn write_json(&self, json: &str) {
+        let shown = if self.is_terminal { printable_json(json) } else { Cow::Borrowed(json) };
+        self.write(shown.as_bytes());
     }
 
     pub(crate) fn write(&self, text: &[u8]) {

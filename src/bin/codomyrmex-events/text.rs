@@ -1,5 +1,6 @@
 //! Foreign text on its way to a terminal: bounded, and unable to do anything there but be read.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// How much of a reason is told, in bytes.
@@ -27,6 +28,28 @@ pub(crate) fn push_printable(text: &str, out: &mut String) {
     }
 }
 
+/// JSON with such characters as JSON escapes: it says the same.
+pub(crate) fn printable_json(json: &str) -> Cow<'_, str> {
+    if !json.contains(is_escaped_in_json) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 32);
+    for character in json.chars() {
+        if is_escaped_in_json(character) {
+            // All of them lie in the basic plane. Writing to a String cannot fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(character));
+        } else {
+            out.push(character);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The line feed after a line is not in its JSON, and within that there is none.
+fn is_escaped_in_json(character: char) -> bool {
+    is_active(character) && character != '\n'
+}
+
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     push_printable(text, &mut out);
@@ -42,7 +65,7 @@ fn is_active(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{bounded, printable};
+    use super::{bounded, printable, printable_json};
 
     #[test]
     fn nothing_active_is_left() {
@@ -53,6 +76,16 @@ mod tests {
         ] {
             assert_eq!(printable(text), expected);
         }
+    }
+
+    #[test]
+    fn json_says_the_same_without_anything_active() {
+        let text = "{\"a\u{9b}31m\":\"\u{7f}\u{202e}\u{2028}é🦀\"}\n";
+        let shown = printable_json(text);
+        assert_eq!(shown, "{\"a\\u009b31m\":\"\\u007f\\u202e\\u2028é🦀\"}\n");
+        let read = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
+        assert_eq!(read(&shown), read(text));
+        assert!(matches!(printable_json("{\"é\":1}\n"), std::borrow::Cow::Borrowed(_)));
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Trace {
         if tree.is_empty() {
             complain(&format!("no event has the correlation id {}", printable(id)));
         }
-        print(&text, streamed, found)
+        self.print(&text, streamed, found)
     }
 
     fn list(&self) -> anyhow::Result<ExitCode> {
@@ -133,7 +133,21 @@ impl Trace {
         }
         let more = if unlisted > 0 { format!(", {unlisted} events of other ids") } else { String::new() };
         complain(&format!("{} correlation ids, {without} events without one{more}", counts.len()));
-        print(&text, streamed, 0)
+        self.print(&text, streamed, 0)
+    }
+
+    /// Prints what was found, and tells how the process ends: if nothing is worse, with `found`.
+    fn print(&self, text: &str, streamed: Streamed, found: u8) -> anyhow::Result<ExitCode> {
+        let output = Output::new().context("standard output")?;
+        if self.json {
+            output.write_json(text);
+        } else {
+            output.write(text.as_bytes());
+        }
+        output.flush();
+        let is_all_well = streamed.is_all_well() && !output.is_lost();
+        let code = streamed.exit(Some(&output));
+        Ok(if is_all_well { found.into() } else { code })
     }
 }
 
@@ -161,14 +175,4 @@ fn read(
         }
     }
     Ok(all)
-}
-
-/// Prints what was found, and tells how the process ends: if nothing is worse, with `found`.
-fn print(text: &str, streamed: Streamed, found: u8) -> anyhow::Result<ExitCode> {
-    let output = Output::new().context("standard output")?;
-    output.write(text.as_bytes());
-    output.flush();
-    let is_all_well = streamed.is_all_well() && !output.is_lost();
-    let code = streamed.exit(Some(&output));
-    Ok(if is_all_well { found.into() } else { code })
 }
