@@ -105,7 +105,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 /// Handlers run on the publisher's thread, in priority order; of a queued bus (`EventBusBuilder::queued`), on its workers'.
 /// When the last handle is dropped, a bus that is queued or has something in its mailboxes drains for up to 5 s, and the
 /// handlers are dropped. A handler that captures a handle keeps its own bus alive for ever: let it capture a
-/// [`WeakEventBus`], or ask its delivery for [`bus`](Delivery::bus).
+/// [`WeakEventBus`], or ask its delivery for [`bus`](crate::Delivery::bus).
 ///
 /// ```
 /// use codomyrmex_events::{Event, EventBus, EventType};

@@ -111,7 +111,7 @@ impl AsyncStream {
     }
 
     /// Publishes an event on the stream's bus, its own or the one that it is attached to, as
-    /// [`EventBus::publish_async`] does: where a subscription [makes publishers wait](FeedOverflow::Block), it waits.
+    /// [`EventBus::publish_async`] does: where a subscription [makes publishers wait](crate::FeedOverflow::Block), it waits.
     /// Dropped before it is done, it did nothing.
     ///
     /// # Errors
