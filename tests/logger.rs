@@ -16,7 +16,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 use support::{WATCHDOG, capture, event, is_dropped, publish};
@@ -264,6 +264,62 @@ fn nothing_is_lost_or_counted_twice_under_fire() {
         let stats = logger.statistics();
         assert_eq!(stats.total_events as usize, PUBLISHERS * EVENTS);
         assert_eq!(stats.by_type["x"].attempts as usize, 2 * PUBLISHERS * EVENTS);
+    }
+}
+
+#[test]
+fn whenever_it_begins_and_is_cleared_of_an_event_every_handler_is_logged_or_none() {
+    let _alone = alone();
+    let bus = EventBus::new();
+    for _ in 0..2 {
+        bus.subscribe("*").handler(|_| ()).unwrap();
+    }
+    for _ in 0..100 {
+        let (is_over, kept) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                while !is_over.load(Relaxed) {
+                    publish(&bus, "x");
+                }
+            });
+            for _ in 0..20 {
+                kept.lock().unwrap().push(EventLogger::attach_with_room(&bus, 8));
+                kept.lock().unwrap()[0].clear();
+                thread::yield_now();
+            }
+            is_over.store(true, Relaxed);
+        });
+        let entries = kept.lock().unwrap().iter().flat_map(|logger| logger.recent(8)).collect::<Vec<_>>();
+        assert!(entries.iter().all(|entry| entry.handler_count() == 2));
+    }
+}
+
+#[test]
+fn an_entry_whose_payload_panics_when_it_makes_room_costs_the_next_one_nothing() {
+    let _alone = alone();
+    struct Panics;
+    impl serde::Serialize for Panics {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_unit()
+        }
+    }
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("on purpose");
+        }
+    }
+    let bus = EventBus::builder().history(0).build().unwrap();
+    let logger = EventLogger::attach_with_room(&bus, 1);
+    bus.subscribe("*").handler(|_| ()).unwrap();
+    for sequence in 1..4 {
+        let event = Event::builder("x", "test").data(Payload::typed(Panics));
+        bus.publish(event.build().unwrap()).unwrap();
+        {
+            let entry = &logger.recent(1)[0];
+            assert_eq!((entry.sequence(), entry.handler_count(), entry.attempts()), (sequence, 1, 1));
+        }
+        let stats = logger.statistics();
+        assert_eq!((stats.total_events, stats.by_type["x"].attempts), (sequence, sequence));
     }
 }
 

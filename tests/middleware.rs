@@ -178,6 +178,15 @@ fn the_ends_of_the_range_of_limits_are_what_they_say() {
 }
 
 #[test]
+fn a_limit_for_more_sources_than_there_may_be_takes_what_memory_it_says() {
+    let limit = RateLimit::per_source(1, SECOND).sources(usize::MAX);
+    let (bus, _driver) = EventBus::builder().intercept_publish(limit).manual().build().unwrap();
+    bus.publish(from("a")).unwrap();
+    bus.publish(from("a")).unwrap_err();
+    bus.publish(from("b")).unwrap();
+}
+
+#[test]
 fn a_limit_is_exact_however_many_threads_publish() {
     let limit = RateLimit::per_source(1_000, Duration::from_secs(1_000_000));
     let bus = EventBus::builder().intercept_publish(limit).build().unwrap();

@@ -217,6 +217,20 @@ fn without_time_everything_passes() {
     assert_eq!(block_on(sampled.collect::<Vec<_>>()), items);
 }
 
+#[test]
+fn without_an_interval_everything_passes_and_nobody_is_woken_for_nothing() {
+    let (bus, driver) = manual();
+    let (to, stream) = fed();
+    let stream = stream.debounce(&bus, Duration::ZERO, is_number).throttle(&bus, Duration::ZERO, is_number);
+    let mut reader = Reader::new(stream.sample(&bus, Duration::ZERO, is_number));
+    for _ in 0..3 {
+        feed(&to, [Number(1), Number(2), Word("w")]);
+        assert_eq!(reader.read(), [Number(1), Number(2), Word("w")]);
+        driver.advance(SECOND);
+        assert!(!reader.woken.0.load(SeqCst));
+    }
+}
+
 /// Numbers whose key is the tens.
 fn tens(item: &Item) -> Option<u64> {
     match item {

@@ -44,7 +44,8 @@ impl EventLogEntry {
         &self.event
     }
 
-    /// How many deliveries were tried: subscriptions whose turn came and whose filter said yes, and redrives.
+    /// How many deliveries were tried: subscriptions whose turn came and whose filter said yes, and redrives. One whose
+    /// first attempt an interceptor denied that was installed before the logger is not among them.
     #[must_use]
     pub fn handler_count(&self) -> u64 {
         self.handler_count

@@ -17,7 +17,7 @@ pub use entry::EventLogEntry;
 pub use query::EventLogQuery;
 pub use statistics::{EventLogStats, TypeLogStats};
 
-use crate::bus::{EventBus, ScopedInterceptor, WeakEventBus, try_get_event_bus};
+use crate::bus::{EventBus, ScopedInterceptor, try_get_event_bus};
 use crate::config::ConfigError;
 use records::{Observer, Records};
 use std::fmt;
@@ -52,7 +52,6 @@ pub const LOG_ENTRIES_MAX: usize = 1 << 20;
 /// ```
 pub struct EventLogger {
     records: Arc<Observer>,
-    bus: WeakEventBus,
     /// They end with it.
     _interceptors: [ScopedInterceptor; 2],
 }
@@ -68,12 +67,12 @@ impl EventLogger {
     #[must_use = "it stops when it is dropped"]
     pub fn attach_with_room(bus: &EventBus, entries: usize) -> Self {
         let room = entries.clamp(1, LOG_ENTRIES_MAX);
-        let observer = Arc::new(Observer::new(room));
-        // Around handling first: of an event that is logged every handler is.
+        let observer = Arc::new(Observer::new(room, bus.downgrade()));
         let handling = bus.intercept_handling(Arc::clone(&observer)).scoped();
-        observer.begin_after(bus.history().last_sequence());
         let publishing = bus.intercept_publish(records::Publishes(Arc::clone(&observer))).scoped();
-        EventLogger { records: observer, bus: bus.downgrade(), _interceptors: [handling, publishing] }
+        // Last: of an event that is logged every handler is.
+        observer.begin();
+        EventLogger { records: observer, _interceptors: [handling, publishing] }
     }
 
     /// Asks for entries, all of them unless it is said which.
@@ -98,8 +97,7 @@ impl EventLogger {
 
     /// Forgets all entries and counts. Deliveries that go on are not logged any more.
     pub fn clear(&self) {
-        let last = self.bus.upgrade().map_or(u64::MAX, |bus| bus.history().last_sequence());
-        self.records.begin_after(last);
+        self.records.begin();
     }
 
     /// All that are kept, by sequence number.
@@ -114,7 +112,7 @@ impl EventLogger {
 
 impl fmt::Debug for EventLogger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventLogger").field("bus", &self.bus).finish_non_exhaustive()
+        f.debug_struct("EventLogger").field("bus", self.records.bus()).finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@
 //! thread add to them.
 
 use super::statistics::TypeCounts;
+use crate::bus::WeakEventBus;
 use crate::dispatch::attempt::{Attempt, AttemptOutcome, HandlingInterceptor};
 use crate::dispatch::handler::guarded_text;
 use crate::dispatch::intercept::{PublishInterceptor, PublishOutcome};
@@ -12,13 +13,17 @@ use crate::event::{Event, EventType};
 use crate::keyed::Keyed;
 use crate::quiet::drop_quietly;
 use crate::sync::{AtomicU64, Ordering};
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use once_cell::race::OnceBox;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How many types are told apart.
 const TYPES_MAX: usize = 1_024;
+
+/// No number is as high.
+const UNDECIDED: u64 = u64::MAX;
+const NOTHING_AFTER: u64 = u64::MAX - 1;
 
 /// How much of an error is kept.
 const ERROR_BYTES_MAX: usize = 1_024;
@@ -52,8 +57,8 @@ impl Record {
 
 /// What was logged since the logger was attached or cleared.
 pub(super) struct Records {
-    /// Events up to this number are not logged.
-    after: u64,
+    /// Events up to this number are not logged; [`UNDECIDED`] until the first event is to be.
+    after: AtomicU64,
     places: Box<[ArcSwapOption<Record>]>,
     pub(super) types: Keyed<EventType, TypeCounts>,
     /// Attempts that ended when their event's entry was overwritten.
@@ -63,11 +68,31 @@ pub(super) struct Records {
 impl Records {
     fn new(room: usize, after: u64) -> Self {
         Records {
-            after,
+            after: AtomicU64::new(after),
             places: std::iter::repeat_with(ArcSwapOption::const_empty).take(room).collect(),
             types: Keyed::new(TYPES_MAX),
             late: AtomicU64::new(0),
         }
+    }
+
+    /// Whether an event is logged: every handler of it, or none.
+    ///
+    /// Whoever asks first decides, after these records were put in their place: what was published until then may have been
+    /// logged in those before, and what is published later cannot be.
+    fn is_logged(&self, sequence: u64, bus: &WeakEventBus) -> bool {
+        let after = match self.after.load(Ordering::Acquire) {
+            UNDECIDED => self.decide(bus),
+            after => after,
+        };
+        sequence > after
+    }
+
+    #[cold]
+    fn decide(&self, bus: &WeakEventBus) -> u64 {
+        // A bus that has ended publishes nothing more.
+        let last = bus.upgrade().map_or(NOTHING_AFTER, |bus| bus.history().last_sequence());
+        let decided = self.after.compare_exchange(UNDECIDED, last, Ordering::AcqRel, Ordering::Acquire);
+        decided.map_or_else(|after| after, |_| last)
     }
 
     /// The record of an event, made if need be; none if it is not kept any more.
@@ -84,6 +109,8 @@ impl Records {
             let made = Arc::clone(fresh.get_or_insert_with(|| Record::new(sequence, event)));
             let before = place.compare_and_swap(&found, Some(made));
             if before.as_ref().map(Arc::as_ptr) == found.as_ref().map(Arc::as_ptr) {
+                // Perhaps the last to hold an event, whose payload's destructor may panic; this one is to be counted.
+                drop_quietly((Guard::into_inner(before), Guard::into_inner(found)));
                 return fresh;
             }
             found = before;
@@ -95,17 +122,11 @@ impl Records {
     }
 
     fn published(&self, sequence: u64, event: &Arc<Event>) {
-        if sequence <= self.after {
-            return;
-        }
         self.types.of(event.event_type()).published(is_error(event));
         self.of(sequence, event);
     }
 
     fn attempted(&self, attempt: &Attempt<'_>, outcome: &AttemptOutcome<'_>, took: Duration) {
-        if attempt.sequence() <= self.after || matches!(outcome, AttemptOutcome::Skipped) {
-            return;
-        }
         let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let counts = self.types.of(attempt.event_type());
         let Some(record) = self.of(attempt.sequence(), attempt.event()) else {
@@ -154,18 +175,26 @@ fn bounded(mut text: String) -> String {
 /// What is told of publishes and attempts.
 pub(super) struct Observer {
     room: usize,
+    bus: WeakEventBus,
     records: ArcSwap<Records>,
 }
 
 impl Observer {
-    /// It logs nothing before it is told after which number.
-    pub(super) fn new(room: usize) -> Self {
-        Observer { room, records: ArcSwap::from_pointee(Records::new(1, u64::MAX)) }
+    /// It logs nothing before it is told to begin.
+    pub(super) fn new(room: usize, bus: WeakEventBus) -> Self {
+        Observer { room, bus, records: ArcSwap::from_pointee(Records::new(1, NOTHING_AFTER)) }
     }
 
-    /// Begins anew, with the events after this number.
-    pub(super) fn begin_after(&self, sequence: u64) {
-        drop(self.records.swap(Arc::new(Records::new(self.room, sequence))));
+    /// Begins anew, with what is published from now on.
+    pub(super) fn begin(&self) {
+        let fresh = Arc::new(Records::new(self.room, UNDECIDED));
+        let before = self.records.swap(Arc::clone(&fresh));
+        fresh.decide(&self.bus);
+        drop(before);
+    }
+
+    pub(super) fn bus(&self) -> &WeakEventBus {
+        &self.bus
     }
 
     pub(super) fn current(&self) -> Arc<Records> {
@@ -178,14 +207,19 @@ pub(super) struct Publishes(pub(super) Arc<Observer>);
 
 impl PublishInterceptor for Publishes {
     fn after_publish(&self, outcome: &PublishOutcome<'_>) {
-        if let Some(sequence) = outcome.sequence() {
-            self.0.records.load().published(sequence, outcome.event());
+        let Some(sequence) = outcome.sequence() else { return };
+        let records = self.0.records.load();
+        if records.is_logged(sequence, &self.0.bus) {
+            records.published(sequence, outcome.event());
         }
     }
 }
 
 impl HandlingInterceptor for Arc<Observer> {
     fn after_handling(&self, attempt: &Attempt<'_>, outcome: &AttemptOutcome<'_>, took: Duration) {
-        self.records.load().attempted(attempt, outcome, took);
+        let records = self.records.load();
+        if !matches!(outcome, AttemptOutcome::Skipped) && records.is_logged(attempt.sequence(), &self.bus) {
+            records.attempted(attempt, outcome, took);
+        }
     }
 }

@@ -27,7 +27,8 @@ const SET: usize = 8;
 ///
 /// The window begins when an id is first offered; duplicates do not renew it. An id whose event is refused after all, or
 /// withdrawn, is forgotten, so it may be offered again; who offered it meanwhile was refused as a duplicate. What is
-/// redriven out of the dead letters passes: the bus had accepted it before.
+/// redriven out of the dead letters passes: the bus had accepted it before. It knows an event by the id that the event has
+/// in the end, so an interceptor that gives it another one is to be installed before.
 ///
 /// It remembers at most 65,536 ids unless told otherwise. Ids are spread over sets of eight by a seeded hash; a full set
 /// forgets its oldest id before the window is over, and a duplicate of that would pass. With half as many ids in a window as
@@ -161,9 +162,11 @@ impl Memory {
         }
     }
 
-    fn forget(&self, event_id: &EventId) {
+    /// Forgets an id that was remembered before `end`.
+    fn forget(&self, event_id: &EventId, end: Duration) {
+        let is_kept = |seen: &&Seen| seen.event_id != *event_id || seen.at >= end;
         self.set_of(event_id).rcu(|seen| {
-            let kept = seen.iter().flat_map(|seen| seen.iter()).filter(|seen| seen.event_id != *event_id);
+            let kept = seen.iter().flat_map(|seen| seen.iter()).filter(is_kept);
             let kept: Vec<Seen> = kept.cloned().collect();
             (!kept.is_empty()).then(|| Arc::new(kept))
         });
@@ -194,7 +197,11 @@ impl PublishInterceptor for Deduplication {
             }
             PublishEnding::Accepted { .. } => {}
             _ if outcome.is_redriven() => {}
-            _ => self.memory.forget(event_id),
+            // What was remembered a window after the publish began is of another one, which passed meanwhile.
+            _ => {
+                let begun = outcome.uptime().saturating_sub(outcome.took());
+                self.memory.forget(event_id, begun.saturating_add(self.memory.window));
+            }
         }
     }
 }
@@ -229,5 +236,17 @@ mod tests {
             full.memory.remember(&EventId::parse(&n.to_string()).unwrap(), Duration::ZERO).unwrap();
         }
         assert_eq!(full.forgotten(), 12);
+    }
+
+    #[test]
+    fn who_withdraws_after_the_window_forgets_nothing_of_another() {
+        let (second, id) = (Duration::from_secs(1), EventId::new());
+        let memory = Deduplication::within(second).memory;
+        memory.remember(&id, Duration::ZERO).unwrap();
+        memory.remember(&id, second).unwrap();
+        memory.forget(&id, second);
+        assert_eq!(memory.remember(&id, second), Err(Duration::ZERO));
+        memory.forget(&id, second * 2);
+        memory.remember(&id, second).unwrap();
     }
 }

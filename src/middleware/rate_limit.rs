@@ -16,6 +16,7 @@ use thiserror::Error;
 
 /// How many sources have a bucket of their own unless it is said otherwise.
 const SOURCES_DEFAULT: usize = 4_096;
+const SOURCES_MAX: usize = 1 << 20;
 
 /// The longest period, 73 years, and what a bucket holds at most, twice that: so no sum leaves 64 bits.
 const PERIOD_NS_MAX: u128 = 1 << 61;
@@ -98,10 +99,11 @@ impl RateLimit {
         self
     }
 
-    /// How many sources have a bucket of their own, at least 1; the memory for their places is taken at once. Default: 4,096.
+    /// How many sources have a bucket of their own, 1 to 1,048,576; the memory for their places is taken at once. Default:
+    /// 4,096.
     #[must_use]
     pub fn sources(mut self, sources: usize) -> Self {
-        self.full_at_ns = Arc::new(Keyed::new(sources));
+        self.full_at_ns = Arc::new(Keyed::new(sources.min(SOURCES_MAX)));
         self
     }
 

@@ -34,7 +34,7 @@ const ITEMS_PER_POLL: usize = 256;
 /// Operators for any stream. Nothing is taken from the stream but when the result is polled.
 ///
 /// Time is that of a bus, which they do not keep alive. When it has ended there is no time to wait for, and every item passes
-/// at once.
+/// at once; so it does if the time that an operator is given is zero.
 ///
 /// ```
 /// use codomyrmex_events::{EventBus, StreamOperators};
@@ -168,8 +168,9 @@ struct Time {
 }
 
 impl Time {
+    /// Without a period there is nothing to wait for either; a bell that is rung at once, again and again, would be a spin.
     fn timer(&self) -> Option<crate::bus::Timer> {
-        self.host.timer(self.period)
+        if self.period.is_zero() { None } else { self.host.timer(self.period) }
     }
 }
 
