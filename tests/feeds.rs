@@ -61,7 +61,7 @@ fn a_reader_gets_what_matches_and_was_numbered_after_it_joined() {
         publish(&bus, "build.start", 2);
         publish(&bus, "deploy.start", 1);
         publish(&bus, "build.made_up", 1);
-        assert_eq!(reader.buffered(), 3);
+        assert_eq!(reader.watch().buffered(), 3);
         assert_eq!(taken(&mut reader), [4, 5, 7], "{kind}");
         let stats = bus.get_stats();
         assert_eq!(
@@ -85,7 +85,7 @@ fn what_is_missed_is_told_exactly_and_in_its_place() {
         for (kind, bus) in buses() {
             let mut reader = reader(&bus, 3, overflow);
             publish(&bus, "build.start", 10);
-            assert_eq!(reader.buffered(), 3);
+            assert_eq!(reader.watch().buffered(), 3);
             assert_eq!(taken(&mut reader), expected, "{overflow:?}, {kind}");
             publish(&bus, "build.start", 1);
             let after: &[i64] = if overflow == FeedOverflow::Disconnect { &[] } else { &[11] };
@@ -249,6 +249,37 @@ fn a_feed_ends_with_its_bus_and_what_is_in_it_can_be_taken() {
         assert_eq!(futures_block_on(&mut reader).map(told), Some(2), "{kind}");
         assert_eq!(futures_block_on(&mut reader).map(told), None, "{kind}");
     }
+}
+
+#[test]
+fn a_feed_that_is_paused_ends_with_its_bus_too() {
+    for (kind, bus) in buses() {
+        let mut reader = reader(&bus, 10, FeedOverflow::DropOldest);
+        let feed = reader.feed();
+        publish(&bus, "build.start", 1);
+        assert!(feed.pause() && feed.resume().is_ok() && feed.pause() && !feed.is_closed());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                assert_eq!(futures_block_on(&mut reader).map(told), Some(1), "{kind}");
+                assert_eq!(futures_block_on(&mut reader).map(told), None, "{kind}");
+            });
+            thread::sleep(Duration::from_millis(1));
+            drop(bus);
+        });
+        assert!(feed.is_closed() && feed.resume().is_err());
+    }
+}
+
+#[test]
+fn a_reader_that_was_disconnected_takes_nothing_more() {
+    let bus = EventBus::new();
+    let mut reader = reader(&bus, 3, FeedOverflow::Disconnect);
+    publish(&bus, "build.start", 10);
+    assert_eq!(taken(&mut reader), [-7]);
+    publish(&bus, "build.start", 2);
+    assert!(taken(&mut reader).is_empty());
+    let watch = reader.watch();
+    assert_eq!((watch.delivered(), watch.dropped(), watch.buffered()), (0, 7, 0));
 }
 
 #[test]

@@ -117,11 +117,17 @@ impl<'a> EventHistory<'a> {
     /// writers were faster. It waits for publishers that have a number and have not recorded their event yet.
     #[must_use]
     pub fn kept_until(&self, last: u64) -> Vec<Recorded> {
+        self.kept_between(1, last)
+    }
+
+    /// The same, of the publications from `first` on.
+    #[cfg_attr(not(feature = "stream"), allow(dead_code, reason = "who asks for less is a stream"))]
+    pub(crate) fn kept_between(&self, first: u64, last: u64) -> Vec<Recorded> {
         let History::On(ring) = &self.bus.bus.engine.history else { return Vec::new() };
         let mut kept = Vec::new();
         let reader = ring.reader();
         // From the newest on, which writers reach last.
-        for sequence in (1..=last.min(ring.last_sequence())).rev() {
+        for sequence in (first.max(1)..=last.min(ring.last_sequence())).rev() {
             let record = loop {
                 match reader.get(sequence) {
                     Record::Pending => std::thread::yield_now(),

@@ -5,6 +5,8 @@ use crate::clock::Deadline;
 use crate::context;
 #[cfg(feature = "queued")]
 use crate::dispatch::drops::DropCause;
+#[cfg(feature = "stream")]
+use crate::dispatch::engine::Engine;
 use crate::dispatch::later::Work;
 use crate::dispatch::retry::Late;
 use crate::event::Event;
@@ -193,7 +195,7 @@ impl Bus {
     fn close(&self) {
         self.registry.close(&self.engine);
         #[cfg(feature = "stream")]
-        self.engine.close_feeds(&self.registry.feeds());
+        Engine::close_feeds(&self.registry.feeds());
         #[cfg(feature = "queued")]
         if let Some(queue) = &self.engine.queue {
             queue.lanes.end_waits();

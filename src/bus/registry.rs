@@ -8,7 +8,7 @@ use crate::dispatch::chain::Interceptors;
 use crate::dispatch::chores::LOOKS_PER_CHANGE;
 use crate::dispatch::engine::Engine;
 #[cfg(feature = "stream")]
-use crate::dispatch::feed::FeedEnd;
+use crate::dispatch::feed::Feed;
 use crate::dispatch::handler::{Call, Filter, Handler, RetryIf};
 use crate::dispatch::latency::Histogram;
 #[cfg(feature = "async")]
@@ -43,6 +43,9 @@ struct Writer {
     /// Of asynchronous handlers; those of ended subscriptions may still have deliveries.
     #[cfg(feature = "async")]
     mailboxes: Vec<Weak<Mailbox>>,
+    /// Those that are paused too.
+    #[cfg(feature = "stream")]
+    feeds: Vec<Weak<Feed>>,
 }
 
 /// What a subscription begins with.
@@ -145,7 +148,7 @@ impl Registry {
         &self,
         engine: &Engine,
         patterns: Box<[Pattern]>,
-        end: FeedEnd,
+        feed: &Arc<Feed>,
     ) -> Result<Arc<Subscriber>, Refusal> {
         engine.tidy(LOOKS_PER_CHANGE);
         let mut writer = self.writer();
@@ -162,12 +165,13 @@ impl Registry {
         let handler = Handler {
             key: entry.key,
             is_guarded: false,
-            call: Call::Feed(end),
+            call: Call::Feed(Arc::clone(feed)),
             filter: None,
             retry_if: None,
             subscriber: Arc::clone(&subscriber),
         };
         writer.move_in(engine, handler);
+        writer.keep_feed(feed);
         Ok(subscriber)
     }
 
@@ -252,10 +256,10 @@ impl Registry {
         }
     }
 
-    /// The feeds that are open.
+    /// The feeds that somebody may still read, be they paused.
     #[cfg(feature = "stream")]
-    pub(crate) fn feeds(&self) -> Vec<Entry> {
-        self.writer().live.values().map(|subscriber| subscriber.entry).filter(Entry::is_feed).collect()
+    pub(crate) fn feeds(&self) -> Vec<Arc<Feed>> {
+        self.writer().feeds.iter().filter_map(Weak::upgrade).collect()
     }
 
     pub(crate) fn by_id(&self, engine: &Engine, id: &str) -> Option<Arc<Subscriber>> {
@@ -308,6 +312,20 @@ impl Writer {
         }
         self.mailboxes.push(Weak::clone(&mailbox));
         Some(mailbox)
+    }
+}
+
+#[cfg(feature = "stream")]
+impl Writer {
+    fn keep_feed(&mut self, feed: &Arc<Feed>) {
+        if !feed.is_new() {
+            return;
+        }
+        if self.feeds.len() == self.feeds.capacity() {
+            // Before the list grows: those that are gone need not be kept.
+            self.feeds.retain(|feed| feed.strong_count() > 0);
+        }
+        self.feeds.push(Arc::downgrade(feed));
     }
 }
 

@@ -43,6 +43,20 @@ impl Awaited {
         Awaited { places_in_feeds, ..Awaited::default() }
     }
 
+    /// Keeps other places in feeds instead.
+    #[cfg(all(feature = "stream", feature = "queued"))]
+    pub(super) fn hold_in_feeds(&self, places: FeedPlaces) {
+        self.places_in_feeds.replace(places);
+    }
+
+    /// Frees the places that it holds in feeds.
+    #[cfg(feature = "queued")]
+    #[cfg_attr(not(feature = "stream"), allow(clippy::unused_self, reason = "there are no feeds"))]
+    pub(super) fn leave_feeds(&self) {
+        #[cfg(feature = "stream")]
+        self.hold_in_feeds(FeedPlaces::default());
+    }
+
     pub(super) fn tail(&self) -> Option<Arc<Tail>> {
         self.tail.clone()
     }

@@ -1,10 +1,11 @@
 //! Events that are published later, when there is nobody left to be refused.
 
+use super::awaited::Awaited;
 use super::dead_letter::DeadLetter;
 use super::engine::Engine;
 use super::intercept::Interception;
 use super::later::Work;
-#[cfg(feature = "queued")]
+#[cfg(any(feature = "queued", feature = "stream"))]
 use crate::clock::Deadline;
 use crate::context;
 use crate::event::{Event, EventPublishError, PublishErrorKind};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a delayed event waits before it looks for room again.
-#[cfg(feature = "queued")]
+#[cfg(any(feature = "queued", feature = "stream"))]
 const NEXT_LOOK_FOR_ROOM: Duration = Duration::from_millis(2);
 
 /// An event that is to be published later.
@@ -29,6 +30,9 @@ pub(crate) struct Delayed {
     /// Until when it may look for room, once its time has come.
     #[cfg(feature = "queued")]
     looks_until: Option<Deadline>,
+    /// The same for room in feeds.
+    #[cfg(feature = "stream")]
+    looks_at_feeds_until: Option<Deadline>,
 }
 
 impl Delayed {
@@ -39,6 +43,8 @@ impl Delayed {
             interception: None,
             #[cfg(feature = "queued")]
             looks_until: None,
+            #[cfg(feature = "stream")]
+            looks_at_feeds_until: None,
         })
     }
 
@@ -69,8 +75,8 @@ impl Engine {
         })
     }
 
-    /// Publishes an event whose time has come. Nobody waits for room here, so where the bus's policy is to wait, the event
-    /// looks again until the limit; refused, it becomes a letter, since nobody is left to be handed it.
+    /// Publishes an event whose time has come. Nobody waits for room here, so where the policy of the bus or of a
+    /// feed is to wait, the event looks again until the limit; refused, it becomes a letter, since nobody is left to be handed it.
     #[cfg_attr(
         not(feature = "queued"),
         allow(unused_mut, clippy::boxed_local, reason = "there is always room")
@@ -82,7 +88,23 @@ impl Engine {
         {
             return self.end_delayed(*delayed, Err(error));
         }
-        let outcome = match self.publish_without_waiting(Arc::clone(&delayed.event)) {
+        #[cfg(feature = "stream")]
+        let awaited = match self.look_for_room_in_feeds(&delayed.event) {
+            Ok(awaited) => awaited,
+            Err(left) => {
+                let until = *delayed.looks_at_feeds_until.get_or_insert_with(|| Deadline::after(left));
+                if !until.is_past() {
+                    match self.publish_later(NEXT_LOOK_FOR_ROOM, delayed) {
+                        Ok(_) => return,
+                        Err(back) => delayed = back,
+                    }
+                }
+                Awaited::default()
+            }
+        };
+        #[cfg(not(feature = "stream"))]
+        let awaited = Awaited::default();
+        let outcome = match self.publish_without_waiting(Arc::clone(&delayed.event), &awaited) {
             Ok(sequence) => Ok(sequence),
             #[cfg(feature = "queued")]
             Err(Refused::Full(limit)) => {

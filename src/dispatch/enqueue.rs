@@ -67,10 +67,15 @@ impl Job {
 
 impl Engine {
     /// Publishes one event to the workers, or finds that there is no room now.
-    pub(super) fn enqueue_at_once(&self, queue: &Queue, event: Arc<Event>) -> Result<u64, Refused> {
+    pub(super) fn enqueue_at_once(
+        &self,
+        queue: &Queue,
+        event: Arc<Event>,
+        awaited: &Awaited,
+    ) -> Result<u64, Refused> {
         let (event, _) = self.stamped(event).map_err(Refused::For)?;
         let place = queue.place_of(self.key, &event);
-        self.offer(queue, event, place, None).map_err(|denied| match denied {
+        self.offer(queue, event, place, Some(awaited)).map_err(|denied| match denied {
             Denied::For(error) => Refused::For(error),
             Denied::Full(_) => Refused::Full(queue.limit().unwrap_or_default()),
         })
@@ -114,6 +119,10 @@ impl Engine {
         let limit = queue.limit().filter(|_| !context::is_inside(self.key)).unwrap_or_default();
         let deadline = Deadline::after(limit);
         while !deadline.is_past() {
+            #[cfg(feature = "stream")]
+            if let Some(awaited) = awaited.filter(|_| self.has_blocking_feeds()) {
+                awaited.hold_in_feeds(self.wait_for_feeds(&event));
+            }
             let mut waiter = queue.lanes.waiter(place);
             event = match self.offer(queue, event, place, awaited) {
                 Ok(sequence) => return Ok(sequence),
@@ -148,6 +157,11 @@ impl Engine {
         let mut alarm = (!limit.is_zero()).then(|| self.alarm(limit)).flatten();
         let (stopwatch, mut waited) = (Stopwatch::start(), limit);
         while let Some(alarm) = alarm.as_mut().filter(|alarm| !alarm.is_past()) {
+            #[cfg(feature = "stream")]
+            if self.has_blocking_feeds() {
+                let places = self.wait_for_feeds_async(&event).await;
+                awaited.hold_in_feeds(places);
+            }
             let mut waiter = queue.lanes.waiter(place);
             event = match self.offer(queue, event, place, Some(&awaited)) {
                 Ok(sequence) => return Ok(sequence),
@@ -193,10 +207,13 @@ impl Engine {
         awaited: Option<&Awaited>,
     ) -> Result<u64, Denied> {
         let mut dropped = None;
-        let Accepted { passed, wakes } = self.pinned_to_record(|shard, view, scratch, pin| {
-            self.look_again(view, shard);
-            self.offer_pinned(queue, (event, place, awaited), (shard, pin), view, scratch, &mut dropped)
-        })?;
+        let Accepted { passed, wakes } = self
+            .pinned_to_record(|shard, view, scratch, pin| {
+                self.look_again(view, shard);
+                self.offer_pinned(queue, (event, place, awaited), (shard, pin), view, scratch, &mut dropped)
+            })
+            // Nobody holds a place while waiting for another.
+            .inspect_err(|_| awaited.into_iter().for_each(Awaited::leave_feeds))?;
         if wakes {
             queue.sleepers.wake_one();
         }
@@ -211,7 +228,7 @@ impl Engine {
         }
         // Over already if nobody hears it.
         self.tell_flushers();
-        Ok(passed.leave())
+        Ok(passed.leave(self))
     }
 
     #[inline]

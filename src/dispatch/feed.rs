@@ -10,14 +10,14 @@
 //! Publishers race, so events come in here nearly in the order of their numbers. How a reader gets them exactly in that
 //! order is told in [`feed_reader`](super::feed_reader).
 
-use super::feed_reader::Sleeper;
 use super::shard::{Recordings, Shard};
 use crate::bounded::{Bounded, Waiter};
 use crate::event::Event;
-use crate::quiet::{log, panics};
+use crate::quiet::{drop_quietly, log, panics};
 use crate::ring::{Ring, Spare};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
+use atomic_waker::AtomicWaker;
 use crossbeam_queue::SegQueue;
 use crossbeam_utils::Backoff;
 use std::sync::Arc;
@@ -41,11 +41,25 @@ pub(crate) struct Feed {
     /// How many of those are gone.
     stale: AtomicUsize,
     is_closed: AtomicBool,
-    /// How often it was paused. An end from before the last pause does not close it.
-    pauses: AtomicUsize,
+    /// The bus knows it, and will close it.
+    is_known: AtomicBool,
     /// All events up to this number that will ever be in the feed are in it.
     pub(super) settled: AtomicU64,
     pub(super) shards: Shards,
+}
+
+/// A reader that waits for something to come in.
+#[derive(Default)]
+pub(super) struct Sleeper {
+    pub(super) waker: AtomicWaker,
+    pub(super) is_listed: AtomicBool,
+}
+
+impl Sleeper {
+    fn wake(&self) {
+        self.is_listed.store(false, Ordering::SeqCst);
+        self.waker.wake();
+    }
 }
 
 /// What becomes of events that a reader does not take.
@@ -105,7 +119,7 @@ impl Feed {
             sleeping: SegQueue::new(),
             stale: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
-            pauses: AtomicUsize::new(0),
+            is_known: AtomicBool::new(false),
             settled: AtomicU64::new(0),
             shards,
         })
@@ -117,6 +131,11 @@ impl Feed {
             Kept::Shared(_) => None,
             Kept::Own(own) => own.patience,
         }
+    }
+
+    /// How many events a reader may be behind.
+    pub(crate) fn room(&self) -> usize {
+        self.room
     }
 
     /// Takes a place for one event, if there is one to be had beforehand.
@@ -151,16 +170,15 @@ impl Feed {
         }
     }
 
-    /// Wakes the readers that wait for something to come in.
+    /// Whether readers wait for something to come in.
     #[inline]
-    pub(super) fn wake(&self) {
+    pub(super) fn has_sleeping(&self) -> bool {
         // Ordering: SeqCst in the queue, in `push` and in `is_news`: see there.
-        if !self.sleeping.is_empty() {
-            self.wake_sleeping();
-        }
+        !self.sleeping.is_empty()
     }
 
-    fn wake_sleeping(&self) {
+    /// Wakes them.
+    pub(super) fn wake(&self) {
         // Those that are here now: one that is woken may be back before this is over.
         for _ in 0..self.sleeping.len() {
             let Some(sleeper) = self.sleeping.pop() else { return };
@@ -181,7 +199,7 @@ impl Feed {
         let stale = self.stale.fetch_add(1, Ordering::Relaxed) + 1;
         if stale >= STALE_MAX && stale > self.sleeping.len() / 2 {
             self.stale.store(0, Ordering::Relaxed);
-            self.wake_sleeping();
+            self.wake();
         }
     }
 
@@ -207,7 +225,7 @@ impl Feed {
     }
 
     /// Nothing comes in any more.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::SeqCst)
     }
 
@@ -218,9 +236,9 @@ impl Feed {
         self.wake();
     }
 
-    /// The end that publishers have is not to close the feed when it goes: it will have another.
-    pub(crate) fn pause(&self) {
-        self.pauses.fetch_add(1, Ordering::SeqCst);
+    /// Whether the bus gets to know it only now.
+    pub(crate) fn is_new(&self) -> bool {
+        !self.is_known.swap(true, Ordering::Relaxed)
     }
 
     /// How many events came in, and how many of an own feed there was no room for.
@@ -260,23 +278,10 @@ impl Own {
     }
 }
 
-/// The publishers' end of a feed, where other subscriptions have their handler. When it is dropped no publisher can have it any
-/// more, and the feed is closed, unless it was paused.
-pub(crate) struct FeedEnd {
-    pub(super) feed: Arc<Feed>,
-    pauses: usize,
-}
-
-impl FeedEnd {
-    pub(crate) fn of(feed: &Arc<Feed>) -> Self {
-        FeedEnd { feed: Arc::clone(feed), pauses: feed.pauses.load(Ordering::SeqCst) }
-    }
-}
-
-impl Drop for FeedEnd {
+impl Drop for Own {
     fn drop(&mut self) {
-        if self.feed.pauses.load(Ordering::SeqCst) == self.pauses {
-            self.feed.close();
+        while let Some(item) = self.items.displace() {
+            drop_quietly(item);
         }
     }
 }

@@ -5,11 +5,11 @@
 //! ([`Recordings`]); whatever has a lower number is in the feed by then. It takes that out too, sorts, and hands out what is
 //! not above the noted number. A publish is about to record for a fraction of a microsecond, its handlers not included.
 
-use super::feed::{Feed, Kept, Numbered};
+use super::feed::{Feed, Kept, Numbered, Sleeper};
 use super::shard::Recordings;
+use crate::quiet::drop_quietly;
 use crate::ring::{Reader, Record};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
-use atomic_waker::AtomicWaker;
 use crossbeam_utils::Backoff;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,20 +17,6 @@ use std::task::{Context, Poll};
 /// How often a reader that joins begins anew because it fell behind meanwhile. After that its count of what it missed may
 /// include events from before it joined.
 const JOINS_MAX: usize = 1_000;
-
-/// A reader that waits for something to come in.
-#[derive(Default)]
-pub(super) struct Sleeper {
-    waker: AtomicWaker,
-    is_listed: AtomicBool,
-}
-
-impl Sleeper {
-    pub(super) fn wake(&self) {
-        self.is_listed.store(false, Ordering::SeqCst);
-        self.waker.wake();
-    }
-}
 
 /// What a reader gets.
 #[derive(Debug)]
@@ -58,13 +44,23 @@ pub(crate) struct Taken {
     pub(crate) delivered: AtomicU64,
     /// What it was told.
     told: AtomicU64,
+    /// It gets nothing more.
+    is_over: AtomicBool,
 }
 
 impl Taken {
+    /// The reader gets nothing more.
+    pub(crate) fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
+    }
+
     /// How many events wait for the reader, and how many it missed, told or not.
     pub(crate) fn buffered_and_missed(&self, feed: &Feed) -> (u64, u64) {
         let delivered = self.delivered.load(Ordering::Acquire);
         let told = self.told.load(Ordering::Acquire);
+        if self.is_over.load(Ordering::Acquire) {
+            return (0, told);
+        }
         let since = feed.came_in().saturating_sub(self.joined_at.load(Ordering::Acquire));
         match &feed.kept {
             Kept::Shared(_) => {
@@ -119,7 +115,8 @@ impl FeedReader {
             }
         }
         let joined_at = match &reader.feed.kept {
-            Kept::Shared(_) => reader.taken - reader.held.len() as u64 - reader.missed,
+            // What is just coming in was numbered after it joined: whoever had a number then has been waited for.
+            Kept::Shared(_) => reader.taken - (reader.held.len() + reader.holes.len()) as u64 - reader.missed,
             Kept::Own(_) => reader.told - reader.missed,
         };
         reader.counts.joined_at.store(joined_at, Ordering::Release);
@@ -145,10 +142,13 @@ impl FeedReader {
             Kept::Shared(ring) => self.taken = ring.last_sequence(),
             Kept::Own(own) => {
                 to_skip.iter().for_each(|_| own.items.give_back());
-                while own.items.pop().is_some() {}
+                while let Some(item) = own.items.pop() {
+                    drop_quietly(item);
+                }
                 self.told = own.missed.load(Ordering::SeqCst);
             }
         }
+        to_skip.into_iter().for_each(drop_quietly);
     }
 
     /// The number after which this reader's events begin: all that match and have a higher one are its own, and no others.
@@ -229,10 +229,8 @@ impl FeedReader {
             self.held.sort_unstable_by_key(|(sequence, _)| std::cmp::Reverse(*sequence));
         }
         for _ in 0..excess.min(has) {
-            if self.ready.pop().is_none() {
-                self.held.pop();
-            }
             self.missed += 1;
+            drop_quietly(self.ready.pop().or_else(|| self.held.pop()));
         }
         if last - self.taken > room {
             self.missed += last - self.taken - room;
@@ -250,6 +248,7 @@ impl FeedReader {
                         self.held.push(item);
                     } else {
                         own.items.give_back();
+                        drop_quietly(item);
                     }
                 }
             }
@@ -272,7 +271,7 @@ impl FeedReader {
     fn take(&mut self, place: u64, reader: &Reader<'_, Numbered>) {
         match reader.get(place) {
             Record::Found(item) if item.0 > self.joined_after => self.held.push(item),
-            Record::Found(_) => {}
+            Record::Found(item) => drop_quietly(item),
             Record::Pending => self.holes.push(place),
             Record::Gone => self.missed += 1,
         }
@@ -344,5 +343,6 @@ impl Drop for FeedReader {
         if self.sleeper.is_listed.load(Ordering::SeqCst) {
             self.feed.strike_one();
         }
+        self.held.drain(..).chain(self.ready.drain(..)).for_each(drop_quietly);
     }
 }

@@ -4,7 +4,6 @@
 //! refused has been nowhere, and one that has a number is in its feeds a moment later. Inside code that the bus runs nobody
 //! waits: the reader could be the one who is kept waiting.
 
-use super::alarm::Alarm;
 use super::awaited::Awaited;
 use super::engine::Engine;
 use super::feed::{Feed, FeedPlace};
@@ -12,10 +11,9 @@ use super::handler::Handler;
 use super::local::Scratch;
 use super::shard::Pin;
 use super::slots::Entry;
-use crate::clock::Deadline;
+use crate::clock::{Moment, Stopwatch};
 use crate::context;
 use crate::event::{Event, EventPublishError};
-use crate::quiet::drop_quietly;
 use crate::sync::{Ordering, heavy_fence};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -30,6 +28,13 @@ impl FeedPlaces {
         let mut places = self.0.borrow_mut();
         let index = places.iter().position(|place| place.is_in(feed))?;
         Some(places.swap_remove(index))
+    }
+
+    #[cfg(feature = "queued")]
+    pub(super) fn replace(&self, places: FeedPlaces) {
+        // Freeing a place wakes who waits for it, so it is done when nothing is borrowed.
+        let before = self.0.replace(places.0.into_inner());
+        drop(before);
     }
 }
 
@@ -63,12 +68,10 @@ impl Engine {
     }
 
     /// Closes the feeds of a bus that accepts nothing any more, when all that it accepted is in them.
-    pub(crate) fn close_feeds(&self, entries: &[Entry]) {
-        if entries.is_empty() {
+    pub(crate) fn close_feeds(feeds: &[Arc<Feed>]) {
+        if feeds.is_empty() {
             return;
         }
-        let feeds: Vec<Arc<Feed>> =
-            self.pinned(|_, _, _, pin| self.feeds_of(entries, pin).map(Arc::clone).collect());
         // Ordering: as in `begin_feed`: who pins after this sees the bus closed.
         heavy_fence();
         for feed in feeds {
@@ -100,47 +103,44 @@ impl Engine {
             scratch.displaced.extend(displaced);
         }
         pin.recorded();
-        self.feeds_of(feeds, pin).for_each(|feed| feed.wake());
+        for feed in self.feeds_of(feeds, pin).filter(|feed| feed.has_sleeping()) {
+            // A waker is the reader's code, on this thread and under this pin.
+            context::within_bus(self.key, || feed.wake());
+        }
     }
 
     fn feeds_of<'p>(&self, feeds: &[Entry], pin: &'p Pin<'_>) -> impl Iterator<Item = &'p Arc<Feed>> {
         feeds.iter().filter_map(|entry| self.slots.get(entry, pin).and_then(Handler::feed))
     }
 
-    /// Places in the feeds of an event whose owners let publishers wait, as far as there is room within their time.
-    fn wait_for_feeds(&self, event: &Event) -> FeedPlaces {
+    /// Places in the feeds of an event whose owners let publishers wait, as far as there is room within the time of each.
+    pub(super) fn wait_for_feeds(&self, event: &Event) -> FeedPlaces {
         let may_wait = !context::is_inside(self.key) && !self.is_manual();
-        let mut deadline: Option<Deadline> = None;
+        let mut began: Option<Stopwatch> = None;
         loop {
-            let (places, full) = self.hold_feeds(event);
-            let Some((full, patience)) = full.filter(|_| may_wait) else { return places };
-            let deadline = deadline.get_or_insert_with(|| Deadline::after(patience));
-            if deadline.is_past() || full.is_closed() {
-                return places;
-            }
+            let waited = began.map_or(Duration::ZERO, Stopwatch::elapsed);
+            let (places, full) = self.hold_feeds(event, waited);
+            let Some((full, left)) = full.filter(|_| may_wait) else { return places };
+            began.get_or_insert_with(Stopwatch::start);
             // Nobody holds a place while waiting for another.
             drop(places);
             let Some(mut waiter) = full.waiter() else { continue };
             if full.hold_place().is_none() && !full.is_closed() {
-                waiter.wait(deadline.left());
+                waiter.wait(left);
             }
         }
     }
 
     /// The same, without blocking the thread.
     pub(super) async fn wait_for_feeds_async(&self, event: &Event) -> FeedPlaces {
-        let mut alarm: Option<Alarm<'_>> = None;
+        let clock = &self.later.clock;
+        let mut began: Option<Moment> = None;
         loop {
-            let (places, full) = self.hold_feeds(event);
-            let Some((full, patience)) = full.filter(|_| !context::is_inside(self.key)) else {
-                return places;
-            };
-            if alarm.is_none() {
-                alarm = self.alarm(patience);
-            }
-            let Some(alarm) = alarm.as_mut().filter(|alarm| !alarm.is_past() && !full.is_closed()) else {
-                return places;
-            };
+            let waited = began.map_or(Duration::ZERO, |began| clock.now().since(began));
+            let (places, full) = self.hold_feeds(event, waited);
+            let Some((full, left)) = full.filter(|_| !context::is_inside(self.key)) else { return places };
+            began.get_or_insert_with(|| clock.now());
+            let Some(mut alarm) = self.alarm(left) else { return places };
             drop(places);
             let Some(mut waiter) = full.waiter() else { continue };
             if full.hold_place().is_none() && !full.is_closed() {
@@ -149,17 +149,35 @@ impl Engine {
         }
     }
 
-    /// What places there are in the feeds of an event, and the first feed in which there is none.
-    fn hold_feeds(&self, event: &Event) -> (FeedPlaces, Option<(Arc<Feed>, Duration)>) {
+    /// The same for a delayed event, which nobody waits for: it is to come back, for so long at most.
+    pub(super) fn look_for_room_in_feeds(&self, event: &Event) -> Result<Awaited, Duration> {
+        if !self.has_blocking_feeds() {
+            return Ok(Awaited::default());
+        }
+        let (places, full) = self.hold_feeds(event, Duration::ZERO);
+        match full.filter(|_| !self.is_manual()) {
+            None => Ok(Awaited::with_places_in_feeds(places)),
+            Some((_, left)) => Err(left),
+        }
+    }
+
+    /// What places there are in the feeds of an event, and the first feed in which there is none and for which a publisher that
+    /// has `waited` so long may wait longer, with how much longer.
+    pub(super) fn hold_feeds(
+        &self,
+        event: &Event,
+        waited: Duration,
+    ) -> (FeedPlaces, Option<(Arc<Feed>, Duration)>) {
         let (mut places, mut full) = (Vec::new(), None);
         self.look_along(event, |handler| {
             let Some(feed) = handler.feed() else { return };
             let Some(patience) = feed.patience() else { return };
             match feed.hold_place() {
                 Some(place) => places.push(place),
-                None => {
-                    full.get_or_insert_with(|| (Arc::clone(feed), patience));
+                None if patience > waited && !feed.is_closed() => {
+                    full.get_or_insert_with(|| (Arc::clone(feed), patience - waited));
                 }
+                None => {}
             }
         });
         (FeedPlaces(RefCell::new(places)), full)
@@ -169,9 +187,14 @@ impl Engine {
 impl Scratch {
     /// Drops what made room in feeds. Its destructors are user code.
     #[inline]
-    pub(super) fn let_displaced_go(&mut self) {
+    pub(super) fn let_displaced_go(&mut self, engine: &Engine) {
         if !self.displaced.is_empty() {
-            self.displaced.drain(..).for_each(drop_quietly);
+            self.let_all_displaced_go(engine);
         }
+    }
+
+    #[inline(never)]
+    fn let_all_displaced_go(&mut self, engine: &Engine) {
+        self.displaced.drain(..).for_each(|displaced| engine.let_go(displaced));
     }
 }

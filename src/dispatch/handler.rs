@@ -2,7 +2,7 @@
 
 use super::engine::Engine;
 #[cfg(feature = "stream")]
-use super::feed::{Feed, FeedEnd};
+use super::feed::Feed;
 #[cfg(feature = "async")]
 use super::mailbox::AsyncCall;
 use super::subscriber::Subscriber;
@@ -57,7 +57,7 @@ pub(crate) enum Call {
     Async(AsyncCall),
     /// No handler at all: it has no turn.
     #[cfg(feature = "stream")]
-    Feed(FeedEnd),
+    Feed(Arc<Feed>),
 }
 
 impl Call {
@@ -107,7 +107,7 @@ impl Handler {
     #[cfg(feature = "stream")]
     pub(super) fn feed(&self) -> Option<&Arc<Feed>> {
         match &self.call {
-            Call::Feed(end) => Some(&end.feed),
+            Call::Feed(feed) => Some(feed),
             _ => None,
         }
     }

@@ -42,7 +42,7 @@ impl Engine {
     }
 
     /// Publishes one event of a publisher who waited for room.
-    #[cfg(feature = "stream")]
+    #[inline(never)]
     pub(super) fn publish_with(
         &self,
         event: Arc<Event>,
@@ -66,16 +66,20 @@ impl Engine {
         let outcome = self.pinned_to_record(|shard, view, scratch, pin| {
             self.publish_pinned(stamped, shard, view, scratch, pin, awaited)
         });
-        outcome.map(Passed::leave)
+        outcome.map(|passed| passed.leave(self))
     }
 
     /// Publishes one event, or finds that there is no room now.
-    pub(super) fn publish_without_waiting(&self, event: Arc<Event>) -> Result<u64, Refused> {
+    pub(super) fn publish_without_waiting(
+        &self,
+        event: Arc<Event>,
+        awaited: &Awaited,
+    ) -> Result<u64, Refused> {
         #[cfg(feature = "queued")]
         if let Some(queue) = &self.queue {
-            return self.enqueue_at_once(queue, event);
+            return self.enqueue_at_once(queue, event, awaited);
         }
-        self.publish(event).map_err(Refused::For)
+        self.publish_with(event, awaited).map_err(Refused::For)
     }
 
     /// Publishes events in order, under one pin.
@@ -93,11 +97,14 @@ impl Engine {
         let outcomes: Vec<_> = self.pinned(|shard, view, scratch, pin| {
             let mut publish = |stamped| {
                 pin.record_another();
-                self.publish_pinned(stamped, shard, view, scratch, pin, None)
+                let outcome = self.publish_pinned(stamped, shard, view, scratch, pin, None);
+                // What nobody hears is recorded too, and who waits for it need not wait for the rest of the batch.
+                pin.recorded();
+                outcome
             };
             events.into_iter().map(|stamped| stamped.and_then(&mut publish)).collect()
         });
-        outcomes.into_iter().map(|outcome| outcome.map(Passed::leave_quietly)).collect()
+        outcomes.into_iter().map(|outcome| outcome.map(|passed| passed.leave_quietly(self))).collect()
     }
 
     /// Runs `f` with this thread's part of the bus, under one pin; then does what had to wait for the pin.
@@ -129,7 +136,7 @@ impl Engine {
         // Ordering: "unpin, then look for chores" here; "leave a chore, then look at the pins" in `Grace::begin`.
         shard.light_fence();
         #[cfg(feature = "stream")]
-        scratch.let_displaced_go();
+        scratch.let_displaced_go(self);
         local::put_back(local);
         self.after_pin();
         result
@@ -310,17 +317,19 @@ pub(super) struct Passed {
 
 impl Passed {
     /// One of many: two destructors that panic must not meet.
-    pub(super) fn leave_quietly(self) -> u64 {
+    pub(super) fn leave_quietly(self, engine: &Engine) -> u64 {
         drop_quietly(self.event);
-        drop_quietly(self.evicted);
+        if let Some(evicted) = self.evicted {
+            engine.let_evicted_go(evicted);
+        }
         self.sequence
     }
 
     #[inline]
-    pub(super) fn leave(self) -> u64 {
+    pub(super) fn leave(self, engine: &Engine) -> u64 {
         // The caller's own event may panic on the caller; another publisher's may not, and not meanwhile.
         if let Some(evicted) = self.evicted {
-            drop_quietly(evicted);
+            engine.let_evicted_go(evicted);
         }
         drop(self.event);
         self.sequence

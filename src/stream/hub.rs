@@ -42,6 +42,13 @@ pub(super) struct Seat {
 }
 
 impl Seat {
+    /// The last number of a subscription that has ended, and whose feed is its own: nothing comes in any more.
+    const ALL_THERE_IS: u64 = u64::MAX - 1;
+
+    fn is_released(&self) -> bool {
+        self.last.load(Ordering::SeqCst) == Self::ALL_THERE_IS
+    }
+
     /// Whether nothing comes in any more.
     pub(super) fn is_ended(&self) -> bool {
         self.is_stopped.load(Ordering::SeqCst) || self.last.load(Ordering::SeqCst) != u64::MAX
@@ -118,15 +125,16 @@ impl Hub {
         overflow: FeedOverflow,
     ) -> Result<FeedReader, EventSubscriptionError> {
         let open = || bus.feed(patterns.to_vec()).room(buffer).overflow(overflow).open();
-        let is_shared = matches!(overflow, FeedOverflow::DropOldest | FeedOverflow::Disconnect);
         let key = (patterns.to_vec(), buffer, overflow);
-        let known = self.shared.get(&key).map(|feed| Weak::clone(&feed));
-        let feed = match known.as_ref().and_then(EventFeed::upgrade) {
+        let known = self.shared.get(&key).and_then(|feed| EventFeed::upgrade(&feed));
+        let feed = match known.filter(|feed| !feed.is_closed()) {
             Some(feed) => feed,
             None => open()?,
         };
-        if is_shared {
-            self.shared.retain(|_, feed| feed.strong_count() > 0);
+        if overflow.is_shared() {
+            if self.shared.len() > 2 * self.seats.len() {
+                self.shared.retain(|_, feed| feed.strong_count() > 0);
+            }
             self.shared.insert(key, feed.downgrade());
         }
         Ok(feed.reader().expect("a feed that is not shared is new"))
@@ -151,7 +159,7 @@ impl Hub {
         self.seats.insert(id, Arc::clone(&seat));
         if self.is_stopped() {
             // Stopped meanwhile, perhaps without having found this one.
-            seat.feed.pause();
+            let _ = self.settle(&seat);
         }
         id
     }
@@ -170,16 +178,29 @@ impl Hub {
 
     pub(super) fn unsubscribe(&self, id: StreamId) -> bool {
         let Some(seat) = self.forget(id) else { return false };
-        let last = self.bus().map_or(u64::MAX - 1, |bus| bus.history().last_sequence());
+        let last = match self.bus() {
+            Some(bus) if !self.is_alone(&seat) => bus.history().last_sequence(),
+            _ => Seat::ALL_THERE_IS,
+        };
         seat.last.store(last, Ordering::SeqCst);
+        // No publisher waits for its consumer any more, and nothing that comes now costs it what was accepted.
+        let _ = self.settle(&seat);
         seat.waker.wake();
         true
+    }
+
+    /// Whether no other subscription reads the same feed, now or later.
+    fn is_alone(&self, seat: &Seat) -> bool {
+        let (kind, own) = (seat.feed.kind(), seat.feed.downgrade());
+        // Held by the seat and by its reader. Whoever is about to share it does so under the lock that this takes.
+        let is_alone = |feed: &Weak<Open>| feed.ptr_eq(&own) && feed.strong_count() <= 2;
+        !kind.2.is_shared() || self.shared.remove_if(&kind, |_, feed| is_alone(feed)).is_some()
     }
 
     pub(super) fn start(&self) -> Result<(), EventSubscriptionError> {
         self.bus().ok_or(SubscriptionErrorKind::Closed)?;
         self.is_stopped.store(false, Ordering::SeqCst);
-        self.seats().iter().try_for_each(|seat| seat.feed.resume())
+        self.seats().iter().try_for_each(|seat| self.settle(seat))
     }
 
     pub(super) fn stop(&self) {
@@ -189,8 +210,23 @@ impl Hub {
         // Whoever sees this finds in its feed all that was accepted.
         self.is_stopped.store(true, Ordering::SeqCst);
         for seat in self.seats() {
-            seat.feed.pause();
+            let _ = self.settle(&seat);
             seat.waker.wake();
+        }
+    }
+
+    /// Pauses or resumes a feed, whatever the stream is by now: of those that stop and start it at the same time, one looks last.
+    fn settle(&self, seat: &Seat) -> Result<(), EventSubscriptionError> {
+        loop {
+            let is_idle = self.is_stopped() || seat.is_released();
+            if is_idle {
+                seat.feed.pause();
+            } else {
+                seat.feed.resume()?;
+            }
+            if is_idle == (self.is_stopped() || seat.is_released()) {
+                return Ok(());
+            }
         }
     }
 }

@@ -122,7 +122,7 @@ fn begin(bus: &EventBus, patterns: &[Pattern], start: StreamStart, reader: FeedR
     };
     let kept = match start {
         StreamStart::Now => Vec::new(),
-        _ => bus.history().kept_until(joined_after),
+        _ => bus.history().kept_between(first, joined_after),
     };
     let oldest = kept.first().map_or(joined_after + 1, Recorded::sequence);
     let gone = match start {
@@ -139,11 +139,15 @@ fn begin(bus: &EventBus, patterns: &[Pattern], start: StreamStart, reader: FeedR
     if let StreamStart::Last(last) = start {
         replay.drain(..replay.len().saturating_sub(last));
     }
+    // Before the first item: a token from there leads to the same items again, to what is gone too.
+    let seen = match start {
+        StreamStart::Sequence(first) => first.saturating_sub(1).min(joined_after),
+        _ => replay.first().map_or(joined_after, |first| first.sequence() - 1),
+    };
     let reset = is_reset.then_some(StreamItem::Reset);
     let lagged = (gone > 0).then_some(StreamItem::Lagged(gone));
     let items = reset.into_iter().chain(lagged).chain(replay.into_iter().map(StreamItem::Event));
-    let token_at = if matches!(start, StreamStart::Now) { joined_after } else { oldest - 1 };
-    Inlet::new(items.collect(), reader, first, token_at.max(first.saturating_sub(1).min(joined_after)))
+    Inlet::new(items.collect(), reader, first, seen)
 }
 
 fn matches(patterns: &[Pattern], event: &Event) -> bool {

@@ -37,7 +37,7 @@ pub enum FeedOverflow {
     /// The reader keeps what it has, and misses what comes.
     DropNewest,
     /// Publishers wait, up to this long; then the reader misses the event. Nobody waits inside code that the bus runs, nor on a
-    /// manual bus.
+    /// manual bus; a delayed event comes back until there is room, for as long.
     Block(Duration),
     /// The reader is told how much it missed, and that was all for it.
     Disconnect,
@@ -47,7 +47,8 @@ impl FeedOverflow {
     /// Publishers wait, for up to 5 s.
     pub const BLOCK: FeedOverflow = FeedOverflow::Block(PATIENCE);
 
-    pub(super) fn is_shared(self) -> bool {
+    /// Whether any number of readers may share a feed.
+    pub(crate) fn is_shared(self) -> bool {
         matches!(self, FeedOverflow::DropOldest | FeedOverflow::Disconnect)
     }
 }

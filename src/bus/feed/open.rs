@@ -3,7 +3,7 @@
 use super::FeedOverflow;
 use super::reader::FeedReader;
 use crate::bus::Bus;
-use crate::dispatch::feed::{Feed, FeedEnd};
+use crate::dispatch::feed::Feed;
 use crate::dispatch::feed_reader::FeedReader as Reader;
 use crate::dispatch::subscriber::Subscriber;
 use crate::error::{EventSubscriptionError, SubscriptionErrorKind};
@@ -77,6 +77,18 @@ impl EventFeed {
         self.0.begin()
     }
 
+    /// Whether its bus was shut down or is gone: nothing comes in any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.feed.is_closed()
+    }
+
+    /// What it was opened with.
+    #[must_use]
+    pub(crate) fn kind(&self) -> (Vec<Pattern>, usize, FeedOverflow) {
+        (self.patterns().to_vec(), self.0.feed.room(), self.0.overflow)
+    }
+
     /// Names the feed without keeping it open.
     pub(crate) fn downgrade(&self) -> Weak<Open> {
         Arc::downgrade(&self.0)
@@ -116,8 +128,7 @@ impl Open {
 
     fn register(&self) -> Option<()> {
         let bus = self.bus.upgrade()?;
-        let end = FeedEnd::of(&self.feed);
-        let subscriber = bus.registry.open_feed(&bus.engine, self.patterns.clone(), end).ok()?;
+        let subscriber = bus.registry.open_feed(&bus.engine, self.patterns.clone(), &self.feed).ok()?;
         self.registered.store(Some(subscriber));
         bus.engine.begin_feed(&self.feed);
         Some(())
@@ -127,7 +138,6 @@ impl Open {
         if !self.change(OPEN) {
             return false;
         }
-        self.feed.pause();
         let registered = self.bus.upgrade().zip(self.registered.take());
         let was_registered = registered.is_some();
         if let Some((bus, subscriber)) = registered {

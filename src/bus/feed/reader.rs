@@ -40,9 +40,11 @@ impl FeedReader {
 
     /// The next item, if there is one now.
     pub fn try_next(&mut self) -> Option<FeedItem> {
+        if self.is_over {
+            return None;
+        }
         loop {
             match self.reader.next() {
-                _ if self.is_over => return None,
                 Next::Item(item) => return Some(self.told(item)),
                 Next::Unsettled => std::thread::yield_now(),
                 Next::Nothing | Next::Over => return None,
@@ -54,12 +56,6 @@ impl FeedReader {
     #[must_use]
     pub fn joined_after(&self) -> u64 {
         self.reader.joined_after()
-    }
-
-    /// How many events wait for this reader.
-    #[must_use]
-    pub fn buffered(&self) -> u64 {
-        if self.is_over { 0 } else { self.watch().buffered() }
     }
 
     /// Whether it was told that it is too slow, and gets nothing more.
@@ -87,6 +83,9 @@ impl FeedReader {
             }
             feed_reader::FeedItem::Lagged(missed) => {
                 self.is_over = self.open.overflow == FeedOverflow::Disconnect;
+                if self.is_over {
+                    self.reader.counts().end();
+                }
                 FeedItem::Lagged(missed)
             }
         }
@@ -154,6 +153,6 @@ impl Stream for FeedReader {
 
 impl fmt::Debug for FeedReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FeedReader").field("buffered", &self.buffered()).finish_non_exhaustive()
+        f.debug_struct("FeedReader").field("watch", &self.watch()).finish_non_exhaustive()
     }
 }
