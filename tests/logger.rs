@@ -399,6 +399,10 @@ fn json_has_the_fields_of_the_original_and_survives_what_json_cannot_hold() {
     });
     assert_eq!(parsed[0], first);
     assert_eq!(parsed[1]["data"], Value::Null);
+    let exact = r#"{"z":1.10,"a":123456789012345678901234567890}"#;
+    let data = Payload::from_json(exact).unwrap();
+    bus.publish(Event::builder("x", "ci").data(data).build().unwrap()).unwrap();
+    assert!(logger.query().latest(1).to_json().unwrap().contains(exact));
     assert!(parsed[1]["data_error"].is_string());
     serde_json::to_string(&logger.statistics()).unwrap();
 }

@@ -236,6 +236,15 @@ fn secrets_are_replaced_by_name_and_by_place_and_the_publisher_s_event_stays() {
         assert_eq!((heard.event_id(), heard.timestamp()), (mine.event_id(), mine.timestamp()));
         assert_eq!(mine.to_json().unwrap(), before);
     }
+    let text = r#"{"n": 1.10, "a": {"token": "s"}, "a": 123456789012345678901234567890}"#;
+    let data = Payload::from_json(text).unwrap();
+    bus.publish(Event::builder("x", "test").data(data).build().unwrap()).unwrap();
+    let heard = Arc::clone(bus.history().latest(1)[0].event());
+    assert_eq!(
+        heard.data().json().unwrap(),
+        text.replace(r#""s""#, r#""***""#),
+        "and what a tree would not show"
+    );
     let unreadable = Event::builder("x", "test").data(Payload::typed(f64::NAN)).build().unwrap();
     assert!(matches!(bus.publish(unreadable).unwrap_err().kind(), PublishErrorKind::Intercepted(_)));
     assert!(Redaction::new().pointer("card").is_err());

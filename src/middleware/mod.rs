@@ -4,13 +4,15 @@
 //! They know the bus by its public face alone, and take its time from it, so that a manual bus drives them. None takes a lock,
 //! and each holds a bounded amount of memory whatever strangers publish.
 //!
-//! In reading order: `stamp` (metadata for every event), `redaction` (secrets out of payloads), `rate_limit` (so many events
+//! In reading order: `stamp` (metadata for every event), `redaction` (secrets out of payloads; `rewrite`: of JSON
+//! texts), `rate_limit` (so many events
 //! for each source), `deduplication` (each event id once), `metrics` (counts and latencies by type).
 
 mod deduplication;
 mod metrics;
 mod rate_limit;
 mod redaction;
+mod rewrite;
 mod stamp;
 
 pub use deduplication::{DEDUPLICATED_IDS_MAX, Deduplication, DuplicateEvent};

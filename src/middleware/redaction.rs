@@ -1,7 +1,9 @@
 //! Secrets out of payloads, before anybody hears them and before the history keeps them.
 
+use super::rewrite::rewrite;
 use crate::dispatch::handler::BoxError;
 use crate::dispatch::intercept::{OfferedEvent, PublishInterceptor};
+use crate::event::{Payload, PayloadError};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -9,7 +11,7 @@ use thiserror::Error;
 /// latter.
 ///
 /// The event that its publisher holds stays as it is. A payload that was a Rust value is a JSON tree afterwards, if something
-/// was replaced in it. An event whose payload JSON cannot hold is refused: nobody can tell what is in it.
+/// was replaced in it; of one that was JSON text, all else stays as it was written. An event whose payload JSON cannot hold is refused: nobody can tell what is in it.
 ///
 /// ```
 /// use codomyrmex_events::{Event, EventBus, Redaction};
@@ -83,7 +85,28 @@ impl Redaction {
         self.fields.iter().any(|field| field.eq_ignore_ascii_case(name))
     }
 
-    /// Whether something in a payload would be replaced: mostly nothing is, and nothing is copied.
+    /// The payload without its secrets, if there are any: mostly there are none, and nothing is copied.
+    fn redacted(&self, data: &Payload) -> Result<Option<Payload>, PayloadError> {
+        // A text may say more than its tree: of fields that are named twice, that has one.
+        if let Some(text) = data.text() {
+            let replacement = self.replacement.to_string();
+            let text = rewrite(text, &self.pointers, |name| self.is_secret(name), &replacement);
+            return text.map(Payload::from_json).transpose();
+        }
+        let data = data.value().map_err(Clone::clone)?;
+        if !self.finds_in(data) {
+            return Ok(None);
+        }
+        let mut data = data.clone();
+        self.replace_fields_in(&mut data);
+        for pointer in &self.pointers {
+            if let Some(value) = data.pointer_mut(pointer) {
+                *value = self.replacement.clone();
+            }
+        }
+        Ok(Some(data.into()))
+    }
+
     fn finds_in(&self, data: &Value) -> bool {
         self.pointers.iter().any(|pointer| data.pointer(pointer).is_some()) || self.finds_fields_in(data)
     }
@@ -122,20 +145,12 @@ impl Redaction {
 
 impl PublishInterceptor for Redaction {
     fn before_publish(&self, offered: &mut OfferedEvent<'_>) -> Result<(), BoxError> {
-        let data = offered.data().value().map_err(Clone::clone)?;
-        let (in_data, in_metadata) = (self.finds_in(data), self.finds_among(offered.metadata()));
-        if !in_data && !in_metadata {
+        let (data, in_metadata) = (self.redacted(offered.data())?, self.finds_among(offered.metadata()));
+        if data.is_none() && !in_metadata {
             return Ok(());
         }
         let mut builder = offered.to_builder();
-        if in_data {
-            let mut data = data.clone();
-            self.replace_fields_in(&mut data);
-            for pointer in &self.pointers {
-                if let Some(value) = data.pointer_mut(pointer) {
-                    *value = self.replacement.clone();
-                }
-            }
+        if let Some(data) = data {
             builder = builder.data(data);
         }
         if in_metadata {

@@ -148,6 +148,14 @@ impl Payload {
         }
     }
 
+    /// The text that it was given as, if it was.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.0 {
+            Form::Text(form) => Some(form.text.as_str()),
+            _ => None,
+        }
+    }
+
     /// The Rust value itself, if that is what was given and it is a `T`.
     pub fn downcast_ref<T: 'static>(&self) -> Option<&T> {
         match &self.0 {
