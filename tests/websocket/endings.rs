@@ -123,6 +123,22 @@ async fn each_end_is_told_for_what_it_was() {
     polite.close(None).await.unwrap();
     assert_eq!(end().await, ClientEnd::Left);
 
+    // Those whose connection breaks without a closing have left as well.
+    let reset = async |query: &str| {
+        let (mut socket, _) = tokio_tungstenite::connect_async(format!("{url}{query}")).await.unwrap();
+        let tokio_tungstenite::MaybeTlsStream::Plain(stream) = socket.get_mut() else { unreachable!() };
+        stream.set_zero_linger().unwrap();
+        socket
+    };
+    let mut half_open = connect("").await;
+    half_open.get_mut().shutdown().await.unwrap();
+    assert_eq!(end().await, ClientEnd::Left);
+    drop(half_open);
+    for query in ["", "?globs=*"] {
+        drop(reset(query).await);
+        assert_eq!(end().await, ClientEnd::Left, "{query}");
+    }
+
     let silent = connect("?globs=*").await;
     assert_eq!(end().await, ClientEnd::Silent);
     drop(silent);

@@ -122,24 +122,26 @@ async fn what_cannot_be_read_ends_the_client() {
     assert!(end.last().unwrap() == "close 1009" || end == ["broken"], "{end:?}");
 
     let masked = |head: &[u8]| [head, &[0_u8; 4]].concat();
-    let rows: [(&str, Vec<u8>); 6] = [
+    let rows: [(&str, u16, Vec<u8>); 6] = [
         (
             "a header that promises 8 EiB",
+            1009,
             masked(&[0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
         ),
-        ("a reserved bit", masked(&[0xf1, 0x80])),
-        ("a reserved kind", masked(&[0x83, 0x80])),
-        ("no mask", vec![0x81, 0x01, b'x']),
-        ("no UTF-8", [masked(&[0x81, 0x81]), vec![0xff]].concat()),
-        ("a ping in pieces", masked(&[0x09, 0x80])),
+        ("a reserved bit", 1002, masked(&[0xf1, 0x80])),
+        ("a reserved kind", 1002, masked(&[0x83, 0x80])),
+        ("no mask", 1002, vec![0x81, 0x01, b'x']),
+        ("no UTF-8", 1007, [masked(&[0x81, 0x81]), vec![0xff]].concat()),
+        ("a ping in pieces", 1002, masked(&[0x09, 0x80])),
     ];
-    for (what, bytes) in rows {
+    for (what, code, bytes) in rows {
         let mut socket = server.connect_bare("").await;
         socket.write_all(&bytes).await.unwrap();
         let mut told = Vec::new();
         // Ends because the server ends it.
         let _ = socket.read_to_end(&mut told).await;
         assert!(String::from_utf8_lossy(&told).contains("disconnect"), "{what}");
+        assert!(told.windows(2).any(|bytes| bytes == code.to_be_bytes()), "{what}: {told:?}");
         server.nobody().await;
     }
     // Half a frame, and nothing more: nobody waits for the rest once the client is gone.

@@ -74,7 +74,7 @@ use std::time::Duration;
 /// | code | when |
 /// |---|---|
 /// | 1001 | the stream has ended, or was [stopped](Self::stop) |
-/// | 1002, 1009 | it sent what is no WebSocket message, or too long a one |
+/// | 1002, 1007, 1009 | it sent what is no WebSocket message, what is no UTF-8, or too long a message |
 /// | 1008 | too many bad messages; a bad question when it connected; [`disconnect`](Self::disconnect) |
 /// | 1013 | it was too slow, or there are too many clients |
 ///

@@ -17,6 +17,9 @@ use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket, close_code};
 use futures_core::Stream;
 use futures_sink::Sink;
+use std::error::Error;
+use std::io;
+use std::iter::successors;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -150,6 +153,7 @@ impl Session {
         let message = match Pin::new(&mut self.socket).poll_next(context) {
             Poll::Pending => return Turn::Waits,
             Poll::Ready(None) => return self.ended(),
+            Poll::Ready(Some(Err(error))) if is_broken(&error) => return self.ended(),
             Poll::Ready(Some(Err(error))) => {
                 self.is_deaf = true;
                 self.leave(unreadable(&error.to_string()));
@@ -272,8 +276,19 @@ impl Session {
     }
 }
 
-/// The socket's errors are texts to us.
+/// Whether the connection is gone, so that nothing can be told any more.
+fn is_broken(error: &axum::Error) -> bool {
+    let error: &(dyn Error + 'static) = error;
+    let mut causes = successors(Some(error), |&error| error.source());
+    // The socket's own errors are texts to us.
+    causes.any(|cause| cause.is::<io::Error>()) || error.to_string().contains("without closing handshake")
+}
+
 fn unreadable(error: &str) -> Goodbye {
-    let code = if error.contains("too long") { close_code::SIZE } else { close_code::PROTOCOL };
+    let code = match error {
+        error if error.contains("too long") => close_code::SIZE,
+        error if error.starts_with("UTF-8") => close_code::INVALID,
+        _ => close_code::PROTOCOL,
+    };
     Goodbye::new(code, error)
 }
