@@ -54,10 +54,7 @@ fn the_patience_of_one_feed_is_not_cut_short_by_that_of_another() {
     assert_eq!((taken(&mut short), taken(&mut long)), (vec![1, -1], vec![2]));
 
     publish(&bus, "a");
-    let publisher = thread::spawn({
-        let bus = bus.clone();
-        move || runtime.block_on(bus.publish_async(event("a"))).unwrap()
-    });
+    let publisher = thread::spawn(move || runtime.block_on(bus.publish_async(event("a"))).unwrap());
     thread::sleep(10 * SHORT);
     assert_eq!(next(&mut long), Some(3), "async, the same");
     publisher.join().unwrap();
@@ -129,7 +126,6 @@ fn nobody_waits_for_the_consumer_of_a_subscription_that_has_ended() {
     let items = stream.consume(id).unwrap();
     publish(&bus, "a");
     assert!(stream.unsubscribe(id));
-    let publisher = bus.clone();
-    watched("a publish after unsubscribing", move || publish(&publisher, "a"));
+    watched("a publish after unsubscribing", move || publish(&bus, "a"));
     drop(items);
 }

@@ -203,7 +203,9 @@ impl Shared {
     }
 
     pub(super) fn next(&self) -> Next {
-        let next = self.pile().next(self.host.is_quiet_wanted());
+        // Asked before the lock: it may be the last to let go of a bus.
+        let is_hurried = self.host.is_quiet_wanted();
+        let next = self.pile().next(is_hurried);
         if !matches!(next, Next::Handle(_)) {
             // Of the batches before, all may have been given up.
             self.settled.notify(usize::MAX);
