@@ -287,10 +287,13 @@ impl WebSocketStream {
             while !self.shared.clients.is_empty() {
                 if left.as_mut().poll(context).is_ready() {
                     left.set(self.shared.one_left.listen());
-                } else if alarm.poll(until, context).is_pending() {
-                    return Poll::Pending;
-                } else if alarm.now() >= until {
-                    break;
+                    continue;
+                }
+                match alarm.poll(until, context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(())) if alarm.now() < until => {}
+                    // Or nothing would ever end the wait.
+                    Poll::Ready(_) => break,
                 }
             }
             Poll::Ready(())
