@@ -6,6 +6,9 @@ use super::token::ResumeToken;
 use crate::bus::Recorded;
 use serde_json::to_string;
 
+/// How long a reason may be in a frame, in bytes.
+const REASON_BYTES_MAX: usize = 512;
+
 /// Why an event cannot be told to a client.
 pub(super) enum Unsendable {
     /// Its payload is a Rust value that cannot become JSON.
@@ -27,6 +30,20 @@ impl Unsendable {
 
 fn quoted(text: &str) -> String {
     to_string(text).expect("every text is a JSON string")
+}
+
+/// The beginning of a text that somebody else may have written, cut so that it fits into every frame.
+fn briefly_quoted(text: &str) -> String {
+    let mut bytes = 0;
+    let too_long = text.char_indices().find(|(_, letter)| {
+        bytes += match letter {
+            '"' | '\\' => 2,
+            letter if letter.is_ascii_control() => 6,
+            letter => letter.len_utf8(),
+        };
+        bytes > REASON_BYTES_MAX
+    });
+    quoted(&text[..too_long.map_or(text.len(), |(at, _)| at)])
 }
 
 pub(super) fn connect(client: &str, token: &ResumeToken) -> String {
@@ -61,7 +78,7 @@ pub(super) fn reset() -> String {
 }
 
 pub(super) fn skipped(sequence: u64, token: &ResumeToken, reason: &str) -> String {
-    let reason = quoted(reason);
+    let reason = briefly_quoted(reason);
     format!("{{\"kind\":\"skipped\",\"sequence\":{sequence},\"token\":\"{token}\",\"reason\":{reason}}}")
 }
 
@@ -71,7 +88,7 @@ pub(super) fn subscribed<'a>(globs: impl Iterator<Item = &'a str>) -> String {
 }
 
 pub(super) fn error(error: &str) -> String {
-    format!("{{\"kind\":\"error\",\"error\":{}}}", quoted(error))
+    format!("{{\"kind\":\"error\",\"error\":{}}}", briefly_quoted(error))
 }
 
 /// `ping` is JSON.
@@ -85,5 +102,5 @@ pub(super) fn application(value: &str) -> String {
 }
 
 pub(super) fn disconnect(reason: &str) -> String {
-    format!("{{\"kind\":\"disconnect\",\"reason\":{}}}", quoted(reason))
+    format!("{{\"kind\":\"disconnect\",\"reason\":{}}}", briefly_quoted(reason))
 }

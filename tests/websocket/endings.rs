@@ -206,3 +206,23 @@ async fn a_stop_cuts_off_those_that_do_not_leave() {
     let _ = deaf.read_to_end(&mut told).await;
     assert!(String::from_utf8_lossy(&told).contains("the server stops"));
 }
+
+#[test]
+fn a_stop_ends_though_nothing_can_tell_the_time() {
+    let (told, hears) = std::sync::mpsc::channel();
+    // A runtime that has no timers, and a bus that has none any more.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            let server = Server::new(EventBus::new(), patient()).await;
+            let deaf = server.connect_bare("").await;
+            while server.live.clients().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            server.bus.shutdown(LONG);
+            told.send(server.live.stop(LONG).await).unwrap();
+            drop(deaf);
+        });
+    });
+    assert_eq!(hears.recv_timeout(60 * SECOND), Ok(1));
+}

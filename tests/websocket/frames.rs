@@ -233,6 +233,34 @@ async fn what_cannot_be_sent_is_named_and_the_rest_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn long_answers_fit_into_short_frames() {
+    struct Unwritable;
+    impl serde::Serialize for Unwritable {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("\u{1}".repeat(20_000)))
+        }
+    }
+    let server = Server::new(EventBus::new(), patient().frame_bytes_max(1 << 10).write_buffer_bytes(0)).await;
+    let (mut client, _) = server.connect("?globs=a").await;
+    client.say(format!("{{\"{}\":1}}", "\\u0001".repeat(8_000))).await;
+    assert!(client.told().await.starts_with("error \"unknown field"));
+    let globs: Vec<String> = (0..10).map(|n| format!("{n}{}", "\u{1}".repeat(1_000))).collect();
+    client.say(json!({"add": &globs[..5]}).to_string()).await;
+    assert_eq!(client.next().await["globs"].as_array().unwrap().len(), 6);
+    client.say(json!({"add": &globs[5..]}).to_string()).await;
+    assert_eq!(client.next().await["globs"].as_array().unwrap().len(), 11);
+    let unwritable = Event::builder("a", "test").data(Payload::typed(Unwritable)).build().unwrap();
+    server.bus.publish(unwritable).unwrap();
+    assert_eq!(client.told().await, "skipped");
+    let reason = "\"ä".repeat(10_000);
+    assert!(server.live.disconnect(server.live.clients()[0].id, &reason));
+    let end = client.next().await;
+    let told = end["reason"].as_str().unwrap();
+    assert!(reason.starts_with(told) && (500..=512).contains(&(told.len() * 4 / 3)), "{told}");
+    assert_eq!(client.rest().await, ["close 1008"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_streams_heartbeats_are_passed_on() {
     let (bus, driver) = EventBus::builder().manual().build().unwrap();
     let stream = AsyncStream::builder().heartbeat(Some(Duration::from_secs(5))).attach(&bus);

@@ -8,6 +8,7 @@ use super::alarm::Alarm;
 use super::client::{Client, ClientEnd, ClientId, ClientInfo, Goodbye, SendToError};
 use super::session::Session;
 use super::settings::{Settings, WebSocketStreamBuilder};
+use crate::matcher::PATTERN_BYTES_MAX;
 use crate::sync::{AtomicBool, AtomicU64, Ordering, Signal};
 use axum::extract::ws::{Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::{IntoResponse, Response};
@@ -194,7 +195,9 @@ impl WebSocketStream {
     /// without bounds takes messages of 64 MiB, and buffers without end.
     pub fn bounded(&self, upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
         let settings = &self.shared.settings;
-        let (buffer, frame) = (settings.write_buffer_bytes, settings.frame_bytes_max);
+        let buffer = settings.write_buffer_bytes;
+        // The longest of those that tell an event, or all the globs of a client: each byte may take six.
+        let frame = settings.frame_bytes_max.max(settings.globs_max * (6 * PATTERN_BYTES_MAX + 3));
         upgrade
             .read_buffer_size(16 << 10)
             .max_message_size(settings.message_bytes_max)
@@ -264,7 +267,7 @@ impl WebSocketStream {
         if bytes > most { Err(SendToError::TooLarge { bytes, most }) } else { Ok(frame.into()) }
     }
 
-    /// Sends a client away, with code 1008 and this reason. False if there is none.
+    /// Sends a client away, with code 1008 and this reason, of which it is told what fits. False if there is none.
     pub fn disconnect(&self, client: ClientId, reason: &str) -> bool {
         let known = self.shared.clients.get(&client).map(|client| Arc::clone(&client));
         known.map(|client| client.send_away(Goodbye::policy(reason))).is_some()
@@ -284,10 +287,13 @@ impl WebSocketStream {
             while !self.shared.clients.is_empty() {
                 if left.as_mut().poll(context).is_ready() {
                     left.set(self.shared.one_left.listen());
-                } else if alarm.poll(until, context).is_pending() {
-                    return Poll::Pending;
-                } else if alarm.now() >= until {
-                    break;
+                    continue;
+                }
+                match alarm.poll(until, context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(())) if alarm.now() < until => {}
+                    // Or nothing would ever end the wait.
+                    Poll::Ready(_) => break,
                 }
             }
             Poll::Ready(())

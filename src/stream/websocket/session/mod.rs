@@ -41,10 +41,11 @@ enum Turn {
 
 pub(super) struct Session {
     socket: WebSocket,
+    /// Before the place: who waits until a client has left finds its subscription gone.
+    feed: Option<RemoteFeed>,
     /// None for one that was not taken in.
     place: Option<Place>,
     shared: Arc<Shared>,
-    feed: Option<RemoteFeed>,
     bus_id: String,
     /// To be sent before events, the next one first.
     answers: Vec<Message>,
