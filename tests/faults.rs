@@ -1,4 +1,4 @@
-//! What the users of the Python original suffer, one test a fault, by its number there. One has no test yet: 20 (streams).
+//! What the users of the Python original suffer, one test a fault, by its number there.
 //! 23 is `bus_config`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
@@ -342,6 +342,30 @@ fn fault_19_replayed_events_keep_their_types_and_are_heard_by_who_subscribed_to_
     Replay::onto(&later).history(&bus);
     Replay::onto(&later).ndjson(text);
     assert_eq!((builds.load(SeqCst), own.load(SeqCst), customs.load(SeqCst)), (4, 2, 0));
+}
+
+#[cfg(feature = "stream")]
+#[test]
+fn fault_20_server_sent_frames_are_whole_and_a_slow_subscriber_is_told_what_it_missed() {
+    use codomyrmex_events::{AsyncStream, SseFrame, StreamItem};
+    for data in ["0", "false", "null", "\"\"", "{}", "[]", ""] {
+        assert_eq!(SseFrame::new().data(data).finish(), format!("data: {data}\n\n"));
+    }
+    let bus = EventBus::new();
+    let stream = AsyncStream::attach(&bus);
+    let id = stream.subscribe("a.*").buffer(4).open().unwrap();
+    bus.publish_batch((0..10).map(|_| event("a.b")));
+    stream.stop();
+    let mut items = stream.consume(id).unwrap();
+    let (mut seen, mut missed) = (Vec::new(), 0);
+    while let Some(item) = ready(items.next()) {
+        match item {
+            StreamItem::Event(event) => seen.push(event.sequence()),
+            StreamItem::Lagged(count) => missed += count,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((seen, missed), (vec![7, 8, 9, 10], 6));
 }
 
 #[test]

@@ -115,13 +115,30 @@ impl RemoteFeed {
     /// Goes on with other globs: they hold for what is published from now on, and what was accepted before under the old
     /// ones comes first. No event is there twice, and none is missing that both would have let in.
     pub(super) fn change(&mut self, patterns: Vec<Pattern>) -> Result<(), EventSubscriptionError> {
+        // Twice the buffer at most, what is replayed at the first change, and no more at any other.
+        let room = if self.before.is_empty() { usize::MAX } else { self.before.len().max(self.buffer) };
+        self.draw();
         let mut next = RemoteFeed::open(&self.stream, patterns, StreamStart::Now, self.buffer, self.policy)?;
         let joined_after = next.token().map_or(u64::MAX, |token| token.sequence());
-        // Twice at most: what is replayed and the buffer at the first change, and no more at any other.
-        let room = if self.before.is_empty() { usize::MAX } else { self.before.len().max(self.buffer) };
         next.before = self.rest(joined_after, room);
         *self = next;
         Ok(())
+    }
+
+    /// Takes what waits: so there is room for what comes until the next subscription is there, and what was missed by now is
+    /// not mixed with what that one gets.
+    fn draw(&mut self) {
+        self.before.reverse();
+        let mut context = Context::from_waker(Waker::noop());
+        // Bounded, since publishers may be faster.
+        for _ in 0..self.buffer {
+            match Pin::new(&mut self.items).poll_next(&mut context) {
+                Poll::Ready(Some(StreamItem::Heartbeat)) => {}
+                Poll::Ready(Some(item)) => self.before.push(item),
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        self.before.reverse();
     }
 
     /// Ends the subscription and takes what it accepted up to a number, the next one last.

@@ -85,3 +85,46 @@ async fn one_that_talks_and_never_reads_is_not_answered_without_end() {
     drop(socket);
     server.nobody().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_client_that_changes_its_globs_is_told_exactly() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    for _ in 0..4 {
+        let server =
+            Server::new(EventBus::builder().history(0).build().unwrap(), patient().buffer(512)).await;
+        let (mut client, _) = server.connect("?globs=a").await;
+        flood(&server);
+        let (bus, is_over) = (server.bus.clone(), std::sync::Arc::new(AtomicBool::new(false)));
+        let told = std::sync::Arc::clone(&is_over);
+        let publisher = std::thread::spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                bus.publish(crate::support::event("a")).unwrap();
+                std::thread::sleep(std::time::Duration::from_micros(20));
+            }
+        });
+        // The feed is full, so that each event displaces another; answers wait until they are read.
+        for number in 0..3 {
+            client.say(json!({"add": [format!("x{number}")]}).to_string()).await;
+        }
+        while server.live.clients()[0].globs.len() < 4 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        is_over.store(true, Ordering::Relaxed);
+        publisher.join().unwrap();
+        server.publish("x2", 1);
+        let (last, mut seen, mut missed) = (server.bus.history().last_sequence(), 0, 0);
+        loop {
+            let frame = client.next().await;
+            match frame["kind"].as_str().unwrap() {
+                "message" => seen += 1,
+                "lagged" => missed += frame["missed"].as_u64().unwrap(),
+                "subscribed" => {}
+                _ => panic!("{frame}"),
+            }
+            if frame["sequence"] == last {
+                break;
+            }
+        }
+        assert_eq!(seen + missed, last);
+    }
+}
