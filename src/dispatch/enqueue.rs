@@ -121,6 +121,7 @@ impl Engine {
         while !deadline.is_past() {
             #[cfg(feature = "stream")]
             if let Some(awaited) = awaited.filter(|_| self.has_blocking_feeds()) {
+                awaited.leave_feeds();
                 awaited.hold_in_feeds(self.wait_for_feeds(&event));
             }
             let mut waiter = queue.lanes.waiter(place);
@@ -129,6 +130,8 @@ impl Engine {
                 Err(Denied::For(error)) => return Err(error),
                 Err(Denied::Full(event)) => event,
             };
+            // Nobody holds a place while waiting for another.
+            awaited.into_iter().for_each(Awaited::leave_feeds);
             waiter.wait(deadline.left());
         }
         Err(self.refuse_full(queue, limit, event))
@@ -159,6 +162,7 @@ impl Engine {
         while let Some(alarm) = alarm.as_mut().filter(|alarm| !alarm.is_past()) {
             #[cfg(feature = "stream")]
             if self.has_blocking_feeds() {
+                awaited.leave_feeds();
                 let places = self.wait_for_feeds_async(&event).await;
                 awaited.hold_in_feeds(places);
             }
@@ -172,6 +176,7 @@ impl Engine {
                 waited = stopwatch.elapsed();
                 break;
             }
+            awaited.leave_feeds();
             alarm.or(waiter.freed()).await;
         }
         // A bus that is shut down ends all waits, and says so here.
@@ -207,13 +212,10 @@ impl Engine {
         awaited: Option<&Awaited>,
     ) -> Result<u64, Denied> {
         let mut dropped = None;
-        let Accepted { passed, wakes } = self
-            .pinned_to_record(|shard, view, scratch, pin| {
-                self.look_again(view, shard);
-                self.offer_pinned(queue, (event, place, awaited), (shard, pin), view, scratch, &mut dropped)
-            })
-            // Nobody holds a place while waiting for another.
-            .inspect_err(|_| awaited.into_iter().for_each(Awaited::leave_feeds))?;
+        let Accepted { passed, wakes } = self.pinned_to_record(|shard, view, scratch, pin| {
+            self.look_again(view, shard);
+            self.offer_pinned(queue, (event, place, awaited), (shard, pin), view, scratch, &mut dropped)
+        })?;
         if wakes {
             queue.sleepers.wake_one();
         }
