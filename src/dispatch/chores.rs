@@ -125,13 +125,16 @@ impl Engine {
     /// Drops what made room in the history. A destructor that publishes displaces the next, so it is nested like a handler.
     #[inline]
     pub(super) fn let_evicted_go(&self, evicted: Arc<Event>) {
-        // PERF: while somebody else holds it nothing is destroyed (`scripts/instructions.sh`).
-        if Arc::strong_count(&evicted) > 1 { drop_quietly(evicted) } else { self.let_last_go(evicted) }
+        // PERF: while somebody else holds it nothing is destroyed (`scripts/instructions.sh`). Asking for the count first would
+        // leave room for the others to let go in between.
+        if let Some(event) = Arc::into_inner(evicted) {
+            self.let_last_go(event);
+        }
     }
 
     #[inline(never)]
-    fn let_last_go(&self, evicted: Arc<Event>) {
-        self.let_go(evicted);
+    fn let_last_go(&self, event: Event) {
+        self.let_go(event);
     }
 
     fn tell(&self, letter: &DeadLetter) {
