@@ -2,7 +2,8 @@
 # Everything that must hold before a change goes in, from a fresh clone: installs what is missing, then checks the
 # format, lints, each feature alone, all tests, the documentation and the examples. Ends at the first failure.
 #
-# It needs cargo, a C compiler (mimalloc is C) and Python 3 (the globs are compared with CPython's fnmatch).
+# It needs cargo, a C compiler (mimalloc is C), Python 3 (what the library finds is compared with what Python does) and git (its
+# hooks are among the examples).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,6 +41,7 @@ step "what is needed"
 command -v cargo >/dev/null 2>&1 || fail "cargo is missing: install Rust, as https://rust-lang.org says"
 have cc gcc
 have python3 python3
+have git git
 have_component rustfmt cargo fmt --version
 have_component clippy cargo clippy --version
 cargo --version

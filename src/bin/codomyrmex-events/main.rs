@@ -7,6 +7,7 @@
 //! nothing matched, 2 usage or I/O error, 130 and 143 ended by SIGINT and SIGTERM.
 
 mod dispatch;
+mod emit;
 mod match_names;
 mod replay;
 mod trace;
@@ -19,6 +20,7 @@ mod lines;
 mod output;
 mod progress;
 mod report;
+mod schemas;
 mod signals;
 mod stream;
 mod summary;
@@ -35,7 +37,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Usage errors and I/O errors.
 const FAILED: u8 = 2;
 
-/// Event streams on the command line: publish them on a bus, replay them, check them, trace exchanges, try out globs.
+/// Event streams on the command line: publish them on a bus, replay them, check them, trace exchanges, try out globs, tell
+/// of something oneself.
 ///
 /// Streams are NDJSON: one event a line, native (event_type, source, ...) or CloudEvents 1.0. Data goes to
 /// standard output, everything else to standard error.
@@ -64,6 +67,7 @@ Examples:
   codomyrmex-events validate events.ndjson --schema order.placed=order.schema.json
   codomyrmex-events match --on 'build.*' build.start deploy.start
   codomyrmex-events trace order-17 events.ndjson
+  codomyrmex-events emit task.completed '{\"task_id\": \"t-42\", \"workflow_id\": \"w-1\"}' >> events.ndjson
   codomyrmex-events types --json
 
 Exit codes:
@@ -79,6 +83,7 @@ enum Command {
     Validate(validate::Validate),
     Match(match_names::Match),
     Trace(trace::Trace),
+    Emit(emit::Emit),
     Types(types::Types),
 }
 
@@ -90,6 +95,7 @@ fn main() -> ExitCode {
         Command::Validate(validate) => validate.run(),
         Command::Match(matching) => matching.run(),
         Command::Trace(trace) => trace.run(),
+        Command::Emit(emit) => emit.run(),
         Command::Types(types) => types.run(),
     });
     done.unwrap_or_else(|error| {

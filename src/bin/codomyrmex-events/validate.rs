@@ -2,21 +2,13 @@
 
 use crate::input::Source;
 use crate::report::complain;
+use crate::schemas::schemas;
 use crate::stream::Stream;
 use crate::summary::pace;
-use crate::text::printable;
-use anyhow::{Context, bail};
 use clap::Args;
-use codomyrmex_events::{Event, EventSchema, EventType};
-use serde_json::Value;
-use std::collections::HashSet;
-use std::fs::File;
-use std::io::Read;
+use codomyrmex_events::Event;
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-/// How large a schema file may be.
-const SCHEMA_BYTES_MAX: u64 = 16 << 20;
 
 /// Check a stream of events: each line has to be an event, and to fit the schema of its type if there is one
 ///
@@ -46,7 +38,7 @@ Examples:
 
 impl Validate {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let schemas = self.schemas()?;
+        let schemas = schemas(&self.schemas)?;
         let source = Source::open(&self.file)?;
         let stream = Stream::start(source, None, false, || true)?;
         let streamed =
@@ -60,34 +52,4 @@ impl Validate {
         ));
         Ok(streamed.exit(None))
     }
-
-    /// The standard schemas and those given.
-    fn schemas(&self) -> anyhow::Result<EventSchema> {
-        let schemas = EventSchema::new();
-        let mut seen = HashSet::new();
-        for option in &self.schemas {
-            let Some((name, path)) = option.split_once('=') else {
-                bail!("--schema {}: not TYPE=FILE", printable(option));
-            };
-            if !seen.insert(name) {
-                bail!("--schema {}: the type has a schema already", printable(option));
-            }
-            register(&schemas, name, path).with_context(|| format!("--schema {}", printable(option)))?;
-        }
-        Ok(schemas)
-    }
-}
-
-fn register(schemas: &EventSchema, name: &str, path: &str) -> anyhow::Result<()> {
-    schemas.register_event_schema(EventType::parse(name)?, read_schema(path)?)?;
-    Ok(())
-}
-
-fn read_schema(path: &str) -> anyhow::Result<Value> {
-    let mut text = Vec::new();
-    File::open(path)?.take(SCHEMA_BYTES_MAX + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > SCHEMA_BYTES_MAX {
-        bail!("over {SCHEMA_BYTES_MAX} bytes");
-    }
-    serde_json::from_slice(&text).context("not JSON")
 }
