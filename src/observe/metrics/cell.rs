@@ -1,6 +1,6 @@
 //! What an update does to its series.
 
-use super::float::Sum;
+use super::float::Number;
 use super::sketch::Sketch;
 use super::snapshot::{HistogramBucket, HistogramReading, MetricReading};
 use super::update::MetricRejection;
@@ -18,7 +18,7 @@ pub(super) enum Cell {
 /// One number, and how often it was told.
 #[derive(Default)]
 pub(super) struct Level {
-    value: Sum,
+    value: Number,
     updates: AtomicU64,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Histogram {
     bounds: Arc<[f64]>,
     /// By bound, and one more without. Not cumulative: so an update changes one.
     counts: Box<[AtomicU64]>,
-    sum: Sum,
+    sum: Number,
 }
 
 impl Cell {
@@ -111,7 +111,7 @@ impl Level {
 impl Histogram {
     fn new(bounds: Arc<[f64]>) -> Self {
         let counts = bounds.iter().map(|_| AtomicU64::new(0)).chain([AtomicU64::new(0)]).collect();
-        Histogram { bounds, counts, sum: Sum::default() }
+        Histogram { bounds, counts, sum: Number::default() }
     }
 
     fn add(&self, value: f64) -> bool {

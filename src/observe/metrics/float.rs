@@ -2,11 +2,11 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// A number that can be added to.
+/// A number that can be set and added to.
 #[derive(Default)]
-pub(super) struct Sum(AtomicU64);
+pub(super) struct Number(AtomicU64);
 
-impl Sum {
+impl Number {
     /// False, and nothing has changed, if the sum would be infinite.
     pub(super) fn add(&self, value: f64) -> bool {
         let one_more =

@@ -40,7 +40,7 @@ impl Series {
     }
 
     pub(super) fn add(&self, payload: &Payload) -> Result<(), MetricRejection> {
-        let outcome = Update::read(payload).and_then(|update| self.fold(&update));
+        let outcome = Update::read(payload, self.cells.hasher()).and_then(|update| self.fold(&update));
         if let Err(reason) = outcome {
             self.rejected[reason as usize].fetch_add(1, Ordering::Relaxed);
         }
@@ -48,16 +48,15 @@ impl Series {
     }
 
     fn fold(&self, update: &Update<'_>) -> Result<(), MetricRejection> {
-        let hash = update.hash(self.cells.hasher());
-        let arrived = match self.cells.find(hash, |key| update.is_of(key)) {
+        let arrived = match self.cells.find(update.hash, |key| update.is_of(key)) {
             Some(known) => known,
-            None => self.newcomer(hash, update)?,
+            None => self.newcomer(update)?,
         };
         arrived.cell.add(update.metric_type, update.value)
     }
 
     #[cold]
-    fn newcomer(&self, hash: u64, update: &Update<'_>) -> Result<&Arrived, MetricRejection> {
+    fn newcomer(&self, update: &Update<'_>) -> Result<&Arrived, MetricRejection> {
         let metric_type = self.type_of(update).ok_or(MetricRejection::NoRoom)?;
         if metric_type != update.metric_type {
             return Err(MetricRejection::OtherType);
@@ -67,7 +66,7 @@ impl Series {
             let cell = Cell::new(metric_type, self.buckets.of(update.name));
             (update.key(), Arrived { cell, arrival })
         };
-        self.cells.find_or_add(hash, |key| update.is_of(key), make).ok_or(MetricRejection::NoRoom)
+        self.cells.find_or_add(update.hash, |key| update.is_of(key), make).ok_or(MetricRejection::NoRoom)
     }
 
     /// The type of the update's name, which it decides if it is the first. None if there is no room.

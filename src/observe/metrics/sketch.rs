@@ -5,7 +5,7 @@
 //! recorded into through `&mut`. Buckets are counters in pages, made when a value falls into one: values of a kind lie close
 //! together, so a summary of latencies has two or three of them.
 
-use super::float::{Extremes, Sum};
+use super::float::{Extremes, Number};
 use super::snapshot::SummaryReading;
 use crate::sync::{AtomicU64, Ordering};
 use once_cell::race::OnceBox;
@@ -23,7 +23,7 @@ pub(super) struct Sketch {
     negative: Side,
     zeros: AtomicU64,
     positive: Side,
-    sum: Sum,
+    sum: Number,
     extremes: Extremes,
 }
 

@@ -112,12 +112,14 @@ impl MetricSnapshot {
     /// What the series of this name with exactly these labels stands at.
     #[must_use]
     pub fn reading(&self, name: &str, labels: &[(&str, &str)]) -> Option<&MetricReading> {
-        let family = self.family(name)?;
-        let wanted: BTreeMap<&str, &str> = labels.iter().copied().collect();
-        let is_it = |series: &&MetricSeries| {
-            series.labels.iter().map(|(label, value)| (label.as_str(), value.as_str())).eq(wanted.clone())
+        let has = |series: &MetricSeries, (label, value): &(&str, &str)| {
+            series.labels.get(*label).is_some_and(|own| own == value)
         };
-        family.series.iter().find(is_it).map(|series| &series.reading)
+        let mut series = self.family(name)?.series.iter();
+        let is_it = |series: &&MetricSeries| {
+            series.labels.len() == labels.len() && labels.iter().all(|label| has(series, label))
+        };
+        series.find(is_it).map(|series| &series.reading)
     }
 
     /// The series of this name.

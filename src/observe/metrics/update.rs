@@ -97,6 +97,8 @@ pub(super) struct Update<'a> {
     pub(super) name: &'a str,
     pub(super) metric_type: MetricType,
     pub(super) value: f64,
+    /// The same for the same name and labels, whatever their order.
+    pub(super) hash: u64,
     labels: Option<&'a Map<String, Value>>,
     /// Those that count.
     labels_len: usize,
@@ -124,7 +126,8 @@ impl LabelText<'_> {
 }
 
 impl<'a> Update<'a> {
-    pub(super) fn read(payload: &'a Payload) -> Result<Self, MetricRejection> {
+    /// Reads a payload; the hasher is that of the table of series.
+    pub(super) fn read(payload: &'a Payload, hasher: &RandomState) -> Result<Self, MetricRejection> {
         let fields = payload.value().ok().and_then(Value::as_object).ok_or(MetricRejection::Payload)?;
         let field = |name| fields.get(name).filter(|value| !value.is_null());
         let name = field("metric_name").and_then(Value::as_str).ok_or(MetricRejection::Name)?;
@@ -144,15 +147,34 @@ impl<'a> Update<'a> {
             None => None,
             Some(labels) => Some(labels.as_object().ok_or(MetricRejection::Labels)?),
         };
-        let labels_len = count_labels(labels, METRIC_TEXT_BYTES_MAX.saturating_sub(name.len()))?;
-        Ok(Update { name, metric_type, value, labels, labels_len })
+        let mut update =
+            Update { name, metric_type, value, hash: hasher.hash_one(name), labels, labels_len: 0 };
+        if update.read_labels(hasher) { Ok(update) } else { Err(MetricRejection::Labels) }
     }
 
-    /// The same for the same name and labels, whatever their order.
-    pub(super) fn hash(&self, hasher: &RandomState) -> u64 {
-        self.labels().fold(hasher.hash_one(self.name), |hash, (label, value)| {
-            hash.wrapping_add(hasher.hash_one((label, value.as_str())))
-        })
+    /// Whether all labels are as they should be. PERF: they are looked through once, as the text of a number has to be
+    /// made each time (bench `observe`).
+    fn read_labels(&mut self, hasher: &RandomState) -> bool {
+        if self.labels.is_some_and(|labels| labels.len() > METRIC_LABELS_MAX) {
+            return false;
+        }
+        let mut bytes = self.name.len();
+        for (label, value) in self.labels.into_iter().flatten() {
+            if value.is_array() || value.is_object() || check_text("label", label).is_err() {
+                return false;
+            }
+            if let Some(text) = text(value) {
+                let text = text.as_str();
+                self.labels_len += 1;
+                bytes += label.len() + text.len();
+                if bytes > METRIC_TEXT_BYTES_MAX {
+                    return false;
+                }
+                // A sum has no order.
+                self.hash = self.hash.wrapping_add(hasher.hash_one((label.as_str(), text)));
+            }
+        }
+        true
     }
 
     pub(super) fn is_of(&self, key: &Key) -> bool {
@@ -174,22 +196,6 @@ impl<'a> Update<'a> {
         let labels = self.labels.into_iter().flatten();
         labels.filter_map(|(label, value)| Some((label.as_str(), text(value)?)))
     }
-}
-
-/// How many labels count, if all are as they should be.
-fn count_labels(labels: Option<&Map<String, Value>>, bytes_max: usize) -> Result<usize, MetricRejection> {
-    let Some(labels) = labels else { return Ok(0) };
-    let mut bytes = 0;
-    let mut count = 0;
-    let is_good = labels.len() <= METRIC_LABELS_MAX
-        && labels.iter().all(|(label, value)| {
-            if let Some(text) = text(value) {
-                bytes += label.len() + text.as_str().len();
-                count += 1;
-            }
-            !value.is_array() && !value.is_object() && check_text("label", label).is_ok()
-        });
-    if is_good && bytes <= bytes_max { Ok(count) } else { Err(MetricRejection::Labels) }
 }
 
 /// The text that a label's value is, if it is one that counts.

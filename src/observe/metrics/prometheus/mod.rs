@@ -38,7 +38,8 @@ use std::fmt;
 /// Characters that Prometheus' names do not have become `_`; of two names, or two labels of a family, that become the same, the
 /// one that came later is numbered: `a_b`, `a_b_2`. A counter's `_total` is not said twice. A summary is
 /// told as the samples that Prometheus' summaries have, each of type gauge, as `prometheus-client` has no other type for them:
-/// `x{quantile="0.5"}`, `x_sum` and `x_count`. What was not folded is in `metric_updates_overflowed_total` and
+/// `x{quantile="0.5"}`, `x_sum` and `x_count`. A histogram's `_sum` is negative if its values are, which Prometheus reads and
+/// OpenMetrics does not allow. What was not folded is in `metric_updates_overflowed_total` and
 /// `metric_updates_rejected_total`, the latter by `reason`.
 impl Collector for MetricAggregator {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
