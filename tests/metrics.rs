@@ -524,6 +524,17 @@ fn a_series_takes_what_the_documentation_says() {
         });
         let own = taken.kept_bytes;
         assert!(bytes.contains(&own), "{own} bytes for a {metric_type} of {values} values");
+        if values > 1 {
+            // The most texts that there can be, each too long to stand in place.
+            let text = |n: usize| format!("{n:031}");
+            let labels: Map<String, Value> =
+                (0..METRIC_LABELS_MAX).map(|n| (text(n), text(n).into())).collect();
+            let event = metric(json!({"metric_name": text(0), "metric_value": 1, "labels": labels}));
+            let (outcome, texts) = allocations::during(|| metrics.add(&event));
+            assert_eq!(outcome, Ok(()));
+            let all = own + texts.kept_bytes;
+            assert!((16_000..18_000).contains(&all), "{all} bytes at the worst");
+        }
     }
 }
 

@@ -55,7 +55,7 @@ use std::sync::Arc;
 /// The first type that a name comes with is its type; updates that say another are refused. There are 10,000
 /// series [unless set](MetricAggregatorBuilder::series_max), of 32 labels at most; updates of further ones are counted as
 /// overflowed, and those of series that are known go on. A series takes 100 to 300 bytes beside its texts, a summary 1 to
-/// 13 KiB by how far its values spread; the empty table half a MiB. No lock is taken, and for a known series nothing is
+/// 13 KiB by how far its values spread, and nobody can make one that takes 18 KiB; the empty table takes half a MiB. No lock is taken, and for a known series nothing is
 /// allocated but what the payload needs to be read.
 ///
 /// ```
@@ -76,7 +76,7 @@ use std::sync::Arc;
 pub struct MetricAggregator {
     series: Arc<Series>,
     /// It ends with the last clone.
-    _subscription: Option<Arc<ScopedSubscription>>,
+    subscription: Option<Arc<ScopedSubscription>>,
 }
 
 impl MetricAggregator {
@@ -125,7 +125,7 @@ impl Default for MetricAggregator {
 
 impl fmt::Debug for MetricAggregator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_attached = self._subscription.is_some();
+        let is_attached = self.subscription.is_some();
         f.debug_struct("MetricAggregator").field("is_attached", &is_attached).finish_non_exhaustive()
     }
 }

@@ -100,14 +100,14 @@ impl MetricAggregatorBuilder {
             // It has been counted; an event that is no metric is no reason to try again.
             let _ = series.add(delivery.data());
         })?;
-        aggregator._subscription = Some(Arc::new(subscription.scoped()));
+        aggregator.subscription = Some(Arc::new(subscription.scoped()));
         Ok(aggregator)
     }
 
     /// As [`MetricAggregator::new`].
     #[must_use]
     pub fn build(self) -> MetricAggregator {
-        MetricAggregator { series: Arc::new(Series::new(self.series_max, self.buckets)), _subscription: None }
+        MetricAggregator { series: Arc::new(Series::new(self.series_max, self.buckets)), subscription: None }
     }
 }
 
