@@ -54,7 +54,7 @@ cargo fmt --all --check
 step "lints"
 cargo clippy --all-targets --all-features -- -D warnings
 
-for features in "" schema cloudevents queued async stream websocket spans cli; do
+for features in "" schema cloudevents queued async stream websocket spans prometheus cli; do
   step "feature alone: ${features:-none}"
   cargo clippy --no-default-features --features "$features" -- -D warnings
 done

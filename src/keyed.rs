@@ -9,45 +9,96 @@ use once_cell::race::OnceBox;
 use std::hash::{BuildHasher, Hash};
 
 pub(crate) struct Keyed<K, V> {
-    /// Twice as many as keys, so that a search soon meets a free one.
-    places: Box<[OnceBox<(K, V)>]>,
-    keys_max: usize,
-    keys: AtomicUsize,
+    table: Table<K, V>,
     /// Of all keys for which there was no room.
     others: V,
-    hasher: RandomState,
 }
 
 impl<K: Hash + Eq + Clone, V: Default> Keyed<K, V> {
     pub(crate) fn new(keys_max: usize) -> Self {
-        let keys_max = keys_max.clamp(1, usize::MAX / 4);
-        let places = (keys_max * 2).next_power_of_two();
-        Keyed {
-            places: std::iter::repeat_with(OnceBox::new).take(places).collect(),
-            keys_max,
-            keys: AtomicUsize::new(0),
-            others: V::default(),
-            hasher: RandomState::default(),
-        }
+        Keyed { table: Table::new(keys_max), others: V::default() }
     }
 
     /// The value of a key, which is made if there is room.
     pub(crate) fn of(&self, key: &K) -> &V {
-        let mut place = self.hasher.hash_one(key) as usize;
-        let mut fresh = None;
+        let hash = self.table.hasher().hash_one(key);
+        let known = self.table.find_or_add(hash, |known| known == key, || (key.clone(), V::default()));
+        known.unwrap_or(&self.others)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.table.iter()
+    }
+
+    /// What all keys share for which there was no room.
+    pub(crate) fn others(&self) -> &V {
+        &self.others
+    }
+}
+
+/// The table alone, for those who look for a key without having one made, and who say themselves what becomes of keys
+/// for which there is no room. The same key has the same hash each time; its owner makes it with [`hasher`](Self::hasher).
+pub(crate) struct Table<K, V> {
+    /// Twice as many as keys, so that a search soon meets a free one.
+    places: Box<[OnceBox<(K, V)>]>,
+    keys_max: usize,
+    keys: AtomicUsize,
+    hasher: RandomState,
+}
+
+impl<K, V> Table<K, V> {
+    pub(crate) fn new(keys_max: usize) -> Self {
+        let keys_max = keys_max.clamp(1, usize::MAX / 4);
+        let places = (keys_max * 2).next_power_of_two();
+        Table {
+            places: std::iter::repeat_with(OnceBox::new).take(places).collect(),
+            keys_max,
+            keys: AtomicUsize::new(0),
+            hasher: RandomState::default(),
+        }
+    }
+
+    pub(crate) fn hasher(&self) -> &RandomState {
+        &self.hasher
+    }
+
+    /// The value of the key that `is` knows, if it is in.
+    pub(crate) fn find(&self, hash: u64, is: impl Fn(&K) -> bool) -> Option<&V> {
+        let mut place = hash as usize;
+        loop {
+            place &= self.places.len() - 1;
+            match self.places[place].get() {
+                Some((known, value)) if is(known) => return Some(value),
+                Some(_) => place += 1,
+                None => return None,
+            }
+        }
+    }
+
+    /// The value of the key that `is` knows; if it is not in, what `make` makes, if there is room.
+    pub(crate) fn find_or_add(
+        &self,
+        hash: u64,
+        is: impl Fn(&K) -> bool,
+        make: impl FnOnce() -> (K, V),
+    ) -> Option<&V> {
+        let mut place = hash as usize;
+        let (mut make, mut fresh) = (Some(make), None);
         let value = loop {
             place &= self.places.len() - 1;
             let cell = &self.places[place];
             match cell.get() {
-                Some((known, value)) if known == key => break value,
+                Some((known, value)) if is(known) => break value,
                 Some(_) => place += 1,
                 None => {
-                    if fresh.is_none() && !self.reserve() {
-                        return &self.others;
+                    if let Some(make) = make.take() {
+                        if !self.reserve() {
+                            return None;
+                        }
+                        fresh = Some(Box::new(make()));
                     }
-                    let made = fresh.take().unwrap_or_else(|| Box::new((key.clone(), V::default())));
-                    match cell.set(made) {
-                        Ok(()) => return &cell.get().expect("it was filled just now").1,
+                    match cell.set(fresh.take().expect("it was made once, and comes back")) {
+                        Ok(()) => return cell.get().map(|(_, value)| value),
                         // Somebody was faster, perhaps with this key.
                         Err(made) => fresh = Some(made),
                     }
@@ -57,7 +108,12 @@ impl<K: Hash + Eq + Clone, V: Default> Keyed<K, V> {
         if fresh.is_some() {
             self.keys.fetch_sub(1, Ordering::Relaxed);
         }
-        value
+        Some(value)
+    }
+
+    /// Whether no key can come in. While two threads bring the same key it counts twice.
+    pub(crate) fn is_full(&self) -> bool {
+        self.keys.load(Ordering::Relaxed) >= self.keys_max
     }
 
     fn reserve(&self) -> bool {
@@ -67,11 +123,6 @@ impl<K: Hash + Eq + Clone, V: Default> Keyed<K, V> {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.places.iter().filter_map(OnceBox::get).map(|(key, value)| (key, value))
-    }
-
-    /// What all keys share for which there was no room.
-    pub(crate) fn others(&self) -> &V {
-        &self.others
     }
 }
 

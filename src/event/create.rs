@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Map, Number, Value};
 
 use super::{Event, EventPriority, EventPublishError, EventType, Payload, PayloadError, PublishErrorKind};
@@ -243,13 +244,14 @@ impl AlertLevel {
 }
 
 /// What a metric's value means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum MetricType {
     /// A level that goes up and down.
     #[default]
     Gauge,
-    /// A total that only grows.
+    /// What is to be added to a total that only grows.
     Counter,
     /// One observation of a distribution kept in buckets.
     Histogram,
@@ -266,6 +268,12 @@ impl MetricType {
             MetricType::Histogram => "histogram",
             MetricType::Summary => "summary",
         }
+    }
+
+    /// The type of this name in a payload.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let all = [MetricType::Gauge, MetricType::Counter, MetricType::Histogram, MetricType::Summary];
+        all.into_iter().find(|metric_type| metric_type.as_str() == name)
     }
 }
 
