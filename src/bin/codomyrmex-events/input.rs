@@ -11,7 +11,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
 use std::thread;
 use std::time::Duration;
@@ -48,6 +48,14 @@ impl Source {
         let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
         stdout.and_then(|stdout| stdout.metadata()).is_ok_and(|stdout| is_same_file(&self.metadata, &stdout))
     }
+}
+
+/// Opens files, all of them before any is read, so that one that is not there is told first. None is standard input.
+pub(crate) fn open_all(files: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
+    if files.is_empty() {
+        return Ok(vec![Source::open(Path::new("-"))?]);
+    }
+    files.iter().map(|file| Source::open(file)).collect()
 }
 
 /// Whether both are one regular file.

@@ -6,6 +6,7 @@
 //! Exit codes: 0 all is well (also when the reader of standard output has gone away), 1 something was rejected or
 //! nothing matched, 2 usage or I/O error, 130 and 143 ended by SIGINT and SIGTERM.
 
+mod analyze;
 mod dispatch;
 mod emit;
 mod match_names;
@@ -37,8 +38,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Usage errors and I/O errors.
 const FAILED: u8 = 2;
 
-/// Event streams on the command line: publish them on a bus, replay them, check them, trace exchanges, try out globs, tell
-/// of something oneself.
+/// Event streams on the command line: publish them on a bus, analyze, replay and check them, trace exchanges, try out globs,
+/// tell of something oneself.
 ///
 /// Streams are NDJSON: one event a line, native (event_type, source, ...) or CloudEvents 1.0. Data goes to
 /// standard output, everything else to standard error.
@@ -63,6 +64,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   codomyrmex-events dispatch events.ndjson --on 'build.*' --on '*.complete'
+  codomyrmex-events analyze events.ndjson --svg events.svg
   codomyrmex-events replay events.ndjson --on '*' --speed 10
   codomyrmex-events validate events.ndjson --schema order.placed=order.schema.json
   codomyrmex-events match --on 'build.*' build.start deploy.start
@@ -79,6 +81,7 @@ Exit codes:
 #[derive(Subcommand)]
 enum Command {
     Dispatch(dispatch::Dispatch),
+    Analyze(analyze::Analyze),
     Replay(replay::ReplayFiles),
     Validate(validate::Validate),
     Match(match_names::Match),
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = start_log(&cli.log).and_then(|()| match cli.command {
         Command::Dispatch(dispatch) => dispatch.run(),
+        Command::Analyze(analyze) => analyze.run(),
         Command::Replay(replay) => replay.run(),
         Command::Validate(validate) => validate.run(),
         Command::Match(matching) => matching.run(),

@@ -91,7 +91,7 @@ Examples:
   codomyrmex-events dispatch events.ndjson --quiet --dead-letters rejected.ndjson
   codomyrmex-events replay --letters rejected.ndjson --on '*' --validate typed";
 
-fn time(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
     let parsed = Timestamp::parse_rfc3339(text).or_else(|_| Timestamp::parse_seconds(text));
     parsed.map_err(|_| "a time is RFC 3339 (2025-11-22T11:13:20Z) or seconds since 1970".to_owned())
 }

@@ -127,6 +127,34 @@ impl Reports {
     }
 }
 
+/// Creates or truncates a file that `what` goes to, and names it fit for a terminal.
+///
+/// # Errors
+/// A file that cannot be written, or that is an input, or where the output goes.
+pub(crate) fn create<'a>(
+    path: &Path,
+    what: &str,
+    sources: impl IntoIterator<Item = &'a Source>,
+) -> anyhow::Result<(String, File)> {
+    let name = printable(&path.to_string_lossy());
+    // Truncated only when it is known not to be the input.
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    let file = opened.with_context(|| name.clone())?;
+    let metadata = file.metadata().with_context(|| name.clone())?;
+    let inputs = sources.into_iter().map(|source| (Ok(source.metadata.clone()), "the input"));
+    let outputs =
+        [(metadata_of(io::stdout()), "standard output"), (metadata_of(io::stderr()), "standard error")];
+    for (other, where_to) in inputs.chain(outputs) {
+        if other.is_ok_and(|other| is_same_file(&metadata, &other)) {
+            bail!("{name}: the {what} would overwrite {where_to}");
+        }
+    }
+    if metadata.is_file() {
+        file.set_len(0).with_context(|| name.clone())?;
+    }
+    Ok((name, file))
+}
+
 /// The dead-letters file. Each letter is written at once, so that no end of the process loses one.
 pub(crate) struct Letters {
     name: String,
@@ -153,23 +181,7 @@ impl Letters {
     /// # Errors
     /// A file that cannot be written, or that is the input, or where the output goes.
     pub(crate) fn create(path: &Path, source: &Source) -> anyhow::Result<Letters> {
-        let name = printable(&path.to_string_lossy());
-        // Truncated only when it is known not to be the input.
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-        let file = opened.with_context(|| name.clone())?;
-        let metadata = file.metadata().with_context(|| name.clone())?;
-        for (other, what) in [
-            (Ok(source.metadata.clone()), "the input"),
-            (metadata_of(io::stdout()), "standard output"),
-            (metadata_of(io::stderr()), "standard error"),
-        ] {
-            if other.is_ok_and(|other| is_same_file(&metadata, &other)) {
-                bail!("{name}: the dead letters would overwrite {what}");
-            }
-        }
-        if metadata.is_file() {
-            file.set_len(0).with_context(|| name.clone())?;
-        }
+        let (name, file) = create(path, "dead letters", [source])?;
         Ok(Letters { name, file, text: Vec::new() })
     }
 

@@ -8,6 +8,7 @@ use crate::report::{Letters, Rejection, Reports};
 use crate::signals::{self, Caught};
 use crate::{FAILED, report};
 use anyhow::Context;
+use codomyrmex_events::Event;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -152,4 +153,25 @@ impl Streamed {
         let rejected = if self.rejected > 0 && !is_closed { REJECTED } else { 0 };
         self.caught.exit_code().unwrap_or(rejected).into()
     }
+}
+
+/// Reads streams one after the other, and shows `see` each event with its line.
+pub(crate) fn read_all(
+    sources: Vec<Source>,
+    is_enough: impl Fn() -> bool,
+    mut see: impl FnMut(Event, &[u8]),
+) -> anyhow::Result<Streamed> {
+    let caught = signals::watch().context("signals")?;
+    let mut all = Streamed::none(&caught);
+    for source in sources {
+        let stream = Stream::start_until(caught.clone(), source, None, false, || true)?;
+        all = all.and(stream.run(&is_enough, |text| {
+            see(Event::from_json_slice(text)?, text);
+            Ok(())
+        }));
+        if all.ended_early() || is_enough() {
+            break;
+        }
+    }
+    Ok(all)
 }

@@ -3,20 +3,19 @@
 //! Of the stream only the events of the exchange are kept, and of those so much; a list keeps ids and counts, and so many.
 
 use crate::FAILED;
-use crate::input::Source;
+use crate::input::open_all;
 use crate::output::Output;
 use crate::report::complain;
-use crate::signals;
-use crate::stream::{REJECTED, Stream, Streamed};
+use crate::stream::{REJECTED, Streamed, read_all};
 use crate::text::printable;
 use anyhow::Context;
 use clap::Args;
-use codomyrmex_events::{CausalTree, CorrelationId, Event};
+use codomyrmex_events::{CausalTree, CorrelationId};
 use serde_json::json;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// How much of an exchange is kept, in bytes: its lines, and what each event takes beside.
@@ -72,7 +71,7 @@ impl Trace {
         let id = self.correlation_id.as_deref().unwrap_or_default();
         let (mut number, mut exchange, bytes) = (0_u64, Vec::new(), Cell::new(0_usize));
         let is_too_much = || bytes.get() > EXCHANGE_BYTES_MAX;
-        let streamed = read(&self.files, is_too_much, |event, line| {
+        let streamed = read_all(open_all(&self.files)?, is_too_much, |event, line| {
             number += 1;
             if event.correlation_id().is_some_and(|correlation_id| correlation_id == id) {
                 bytes.set(bytes.get() + line.len() + EVENT_BYTES);
@@ -99,8 +98,8 @@ impl Trace {
         let first = self.correlation_id.iter().map(PathBuf::from);
         let files: Vec<PathBuf> = first.chain(self.files.iter().cloned()).collect();
         let (mut counts, mut without, mut unlisted) = (HashMap::<CorrelationId, u64>::new(), 0_u64, 0_u64);
-        let streamed = read(
-            &files,
+        let streamed = read_all(
+            open_all(&files)?,
             || false,
             |event, _| {
                 let Some(id) = event.correlation_id() else {
@@ -149,30 +148,4 @@ impl Trace {
         let code = streamed.exit(Some(&output));
         Ok(if is_all_well { found.into() } else { code })
     }
-}
-
-/// Reads the streams one after the other, and shows `see` each event with its line.
-fn read(
-    files: &[PathBuf],
-    is_enough: impl Fn() -> bool,
-    mut see: impl FnMut(Event, &[u8]),
-) -> anyhow::Result<Streamed> {
-    let standard_input = [PathBuf::from("-")];
-    let files = if files.is_empty() { &standard_input } else { files };
-    // All are opened first, so that one that is not there is told before anything is read.
-    let sources: Vec<Source> =
-        files.iter().map(|file| Source::open(Path::new(file))).collect::<Result<_, _>>()?;
-    let caught = signals::watch().context("signals")?;
-    let mut all = Streamed::none(&caught);
-    for source in sources {
-        let stream = Stream::start_until(caught.clone(), source, None, false, || true)?;
-        all = all.and(stream.run(&is_enough, |text| {
-            see(Event::from_json_slice(text)?, text);
-            Ok(())
-        }));
-        if all.ended_early() || is_enough() {
-            break;
-        }
-    }
-    Ok(all)
 }
