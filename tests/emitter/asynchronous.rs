@@ -118,7 +118,7 @@ fn what_is_emitted_later_is_lost_with_nobody_and_keeps_all_that_it_was_given() {
         }
         let mut published = published(&bus);
         // Both may be due before a thread looks, and then two workers publish them.
-        published.sort_by_key(|event| event.event_type() != &"late");
+        published.sort_by_key(|event| *event.event_type() != "late");
         let [late, given] = &published[..] else { panic!("{kind}: two were not taken back") };
         assert!(Arc::ptr_eq(late, &later), "{kind}");
         assert_eq!(
