@@ -208,7 +208,7 @@ fn the_newest_are_kept_and_what_made_room_is_counted_and_dropped() {
 }
 
 #[test]
-fn a_million_made_up_types_take_no_more_memory_than_a_few_thousand() {
+fn made_up_types_without_end_take_no_more_memory_than_a_few_thousand() {
     let _alone = alone();
     let bus = EventBus::builder().history(0).build().unwrap();
     let logger = EventLogger::attach_with_room(&bus, 1_000);
@@ -219,14 +219,16 @@ fn a_million_made_up_types_take_no_more_memory_than_a_few_thousand() {
             bus.publish(Event::builder(name.as_str(), "stranger").build().unwrap()).unwrap();
         }
     };
-    publish_some(0, 60_000);
+    // More than the bus remembers by then.
+    publish_some(0, 40_000);
     let before = LIVE.load(Relaxed);
-    publish_some(60_000, 1_000_000);
+    // Two bytes for each of these would be too many.
+    publish_some(40_000, 200_000);
     let growth = LIVE.load(Relaxed) - before;
     assert!(growth < 256 * 1024, "{growth} bytes more");
     let stats = logger.statistics();
-    assert_eq!((stats.by_type.len(), stats.total_events), (1_024, 1_000_000));
-    assert_eq!(stats.other_types.count, 1_000_000 - 1_024);
+    assert_eq!((stats.by_type.len(), stats.total_events), (1_024, 200_000));
+    assert_eq!(stats.other_types.count, 200_000 - 1_024);
 }
 
 #[test]

@@ -329,7 +329,7 @@ fn an_unsubscribed_retry_is_cancelled() {
     let subscription = bus
         .subscribe("bad")
         .attempts(2)
-        .backoff(Backoff::exponential(Duration::from_millis(30), Duration::from_millis(30)).without_jitter())
+        .backoff(Backoff::exponential(WATCHDOG * 100, WATCHDOG * 100).without_jitter())
         .handler(move |_| {
             let _ = &value;
             Err::<(), _>("later")

@@ -76,13 +76,13 @@ impl Bus {
     /// Waits until nothing is pending; false if the time is up first.
     pub(super) async fn wait_until_quiet_async(&self, limit: Duration) -> bool {
         let engine = &self.engine;
-        if engine.pending() == 0 {
+        if engine.is_quiet() {
             return true;
         }
         let mut alarm = engine.alarm(limit);
         while let Some(alarm) = alarm.as_mut().filter(|alarm| !alarm.is_past()) {
             let mut flusher = engine.flusher();
-            if engine.pending() == 0 {
+            if engine.is_quiet() {
                 return true;
             }
             alarm.or(&mut flusher.quiet).await;

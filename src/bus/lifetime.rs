@@ -18,8 +18,8 @@ use std::time::Duration;
 /// How long the drop of a bus's last handle waits for what was accepted.
 pub const DRAIN_ON_DROP: Duration = Duration::from_secs(5);
 
-/// How long a shutdown waits for what is changing hands at that moment: nobody's code runs meanwhile, so it is a matter of
-/// microseconds.
+/// How long a shutdown whose limit is over waits for delayed events that are changing hands at that moment: a matter of
+/// microseconds, unless interceptors are being asked about them.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(1);
 
 /// How a bus ended.
@@ -84,7 +84,8 @@ impl UndeliveredEvent {
 
 impl ShutdownReport {
     /// Events that were accepted and were not handled to the end when the limit was over; 0 after a complete shutdown.
-    /// Those that a synchronous handler was handling at that moment are among them, and may end later.
+    /// Those that a synchronous handler was handling at that moment are among them, and may end later. So are delayed events
+    /// about which interceptors were being asked: nobody publishes them, and the next shutdown reports them.
     #[must_use]
     pub fn pending(&self) -> u64 {
         self.pending
@@ -98,7 +99,8 @@ impl ShutdownReport {
         &self.undelivered
     }
 
-    /// Delayed events whose time had not come when the bus was closed. They were never offered, so no count includes them.
+    /// Delayed events that were not published when the bus was closed. They were never offered, so no count includes them.
+    /// Where interceptors had been asked already, it is what they made of it.
     #[must_use]
     pub fn unpublished(&self) -> &[Arc<Event>] {
         &self.unpublished
@@ -165,19 +167,28 @@ impl Bus {
 
     /// What is pending, and the delayed events that the bus took back.
     fn report(&self) -> ShutdownReport {
-        let unpublished = self.engine.later.unpublished().collect();
-        ShutdownReport { pending: self.engine.pending(), undelivered: Vec::new(), unpublished }
+        // In this order, what changes hands meanwhile is told of twice rather than not at all.
+        let on_their_way = self.engine.later.waiting_events() as u64;
+        let pending = self.engine.pending() + on_their_way;
+        ShutdownReport {
+            pending,
+            undelivered: Vec::new(),
+            unpublished: self.engine.later.unpublished().collect(),
+        }
     }
 
     /// Gives up what is left, and lets all threads go: waits for them until `deadline` if they have nothing to do.
     fn end(&self, deadline: Deadline) -> ShutdownReport {
+        let later = &self.engine.later;
+        if later.waiting_events() != 0 {
+            // What was waiting for room again is taken back; what somebody has in hands finds the bus closed.
+            later.unpublish();
+            Deadline::after(HANDOVER_LIMIT).wait_until(|| later.waiting_events() == 0);
+        }
         let mut report = self.report();
         self.give_up(&mut report);
         report.undelivered.sort_by_key(|left| left.sequence);
         self.stop_workers(report.is_complete(), deadline);
-        // One whose time has just come is on its way here.
-        Deadline::after(HANDOVER_LIMIT).wait_until(|| self.engine.later.waiting_events() == 0);
-        report.unpublished.extend(self.engine.later.unpublished());
         #[cfg(feature = "async")]
         self.tasks.end();
         report
@@ -201,6 +212,7 @@ impl Bus {
             queue.lanes.end_waits();
         }
         self.engine.later.unpublish();
+        self.engine.tell_flushers();
     }
 
     /// Waits until nothing is pending; false if the time is up first. Of a manual bus, it does what there is to do, and
@@ -213,7 +225,7 @@ impl Bus {
         }
         loop {
             let flusher = self.engine.flusher();
-            if self.engine.pending() == 0 {
+            if self.engine.is_quiet() {
                 return true;
             }
             if deadline.is_past() {
@@ -234,6 +246,7 @@ impl Bus {
                 Work::Publish(delayed) => report.unpublished.push((*delayed).into_event()),
             }
         }
+        engine.tell_flushers();
         #[cfg(feature = "queued")]
         if let Some(queue) = &engine.queue {
             for job in queue.lanes.drain() {

@@ -135,7 +135,7 @@ impl Bus {
         let end = self.engine.later.clock.now().after(time);
         loop {
             self.run_until_idle();
-            if self.engine.pending() == 0 {
+            if self.engine.is_quiet() {
                 return true;
             }
             match self.engine.later.next_due().filter(|due| *due <= end) {

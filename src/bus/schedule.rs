@@ -26,7 +26,7 @@ impl ScheduledEvent {
 
     /// Takes the event back. True if it will not be published; false if its time has come, or somebody was faster.
     pub fn cancel(&self) -> bool {
-        self.bus.upgrade().and_then(|bus| bus.engine.later.cancel_event(self.ticket)).is_some()
+        self.bus.upgrade().is_some_and(|bus| bus.engine.cancel_delayed(self.ticket))
     }
 }
 
@@ -59,8 +59,11 @@ impl EventBus {
         }
         let hold = Arc::clone(&self.handle) as _;
         match engine.publish_later(delay, Delayed::new(Arc::clone(&event), hold)) {
+            // Closed since the look above, and nobody has taken the event back to report it.
+            Ok(ticket) if !engine.table().is_open && engine.cancel_delayed(ticket) => {
+                Err(EventPublishError::new(PublishErrorKind::Closed, Some(event)))
+            }
             Ok(ticket) => Ok(ScheduledEvent { bus: Arc::downgrade(&self.bus), event, ticket }),
-            // Closed since the look above.
             Err(_) if engine.later.is_stopped() => {
                 Err(EventPublishError::new(PublishErrorKind::Closed, Some(event)))
             }

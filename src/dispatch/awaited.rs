@@ -14,6 +14,7 @@ use super::handler::Handler;
 #[cfg(feature = "async")]
 use super::mailbox::{AsyncCall, HeldPlace, Mailbox};
 use super::retry::Tail;
+use super::shard::Shard;
 #[cfg(feature = "async")]
 use super::slots::Entry;
 use super::watch::Watch;
@@ -22,15 +23,17 @@ use crate::context;
 use crate::context::correlation::without;
 #[cfg(feature = "async")]
 use crate::event::EventType;
-use crate::event::{Event, EventPublishError};
+use crate::event::{Event, EventPublishError, PublishErrorKind};
 #[cfg(feature = "async")]
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// What a publisher brings along who waits: for room beforehand, or for the end.
+/// What a publisher brings along who waits: for room beforehand, or for the end. Or whose event has waited for its time.
 #[derive(Default)]
 pub(crate) struct Awaited {
     tail: Option<Arc<Tail>>,
+    /// The event counts as one that waits for its time until it is accepted, and not as offered before.
+    is_delayed: bool,
     #[cfg(feature = "stream")]
     pub(super) places_in_feeds: FeedPlaces,
     #[cfg(feature = "async")]
@@ -41,6 +44,11 @@ impl Awaited {
     #[cfg(feature = "stream")]
     pub(super) fn with_places_in_feeds(places_in_feeds: FeedPlaces) -> Self {
         Awaited { places_in_feeds, ..Awaited::default() }
+    }
+
+    /// Of a delayed event, whose time has come.
+    pub(super) fn delayed(self) -> Self {
+        Awaited { is_delayed: true, ..self }
     }
 
     /// Keeps other places in feeds instead.
@@ -76,6 +84,28 @@ impl Awaited {
 }
 
 impl Engine {
+    /// A publisher's event was accepted, and counted as that: if it is a delayed one, it waits no longer.
+    #[inline]
+    pub(super) fn accepted(&self, awaited: Option<&Awaited>) {
+        if awaited.is_some_and(|awaited| awaited.is_delayed) {
+            self.later.settle_event();
+        }
+    }
+
+    /// Counts an event as offered to a closed bus and refused. A delayed one is not offered: it is reported instead.
+    #[cold]
+    pub(super) fn refused_as_closed(
+        shard: &Shard,
+        event: Arc<Event>,
+        awaited: Option<&Awaited>,
+    ) -> EventPublishError {
+        if !awaited.is_some_and(|awaited| awaited.is_delayed) {
+            shard.offered.add(1);
+            shard.refused.add(1);
+        }
+        EventPublishError::new(PublishErrorKind::Closed, Some(event))
+    }
+
     /// Publishes one event, waiting without blocking. Dropped before it is done, it did nothing. `watch` is told how it
     /// ended.
     pub(crate) async fn publish_async(
@@ -94,6 +124,7 @@ impl Engine {
         };
         let awaited = Awaited {
             tail,
+            is_delayed: false,
             #[cfg(feature = "stream")]
             places_in_feeds,
             #[cfg(feature = "async")]

@@ -9,7 +9,6 @@ use super::later::{Due, Limit, Work};
 use super::retry::Late;
 #[cfg(feature = "queued")]
 use crate::clock::Moment;
-use crate::context;
 use crate::quiet::log;
 use crate::sync::{Listener as _, Ordering};
 use crate::timers::Ticket;
@@ -33,6 +32,7 @@ impl Engine {
         self.wait_for(wait, Due::Work(work)).map_err(|due| match due {
             Due::Work(work) => {
                 self.later.settle(&work);
+                self.tell_flushers();
                 work
             }
             Due::Limit(_) => unreachable!("what went in comes back"),
@@ -115,19 +115,13 @@ impl Engine {
     }
 
     fn do_work(&self, work: Work, worker: Option<usize>) {
-        // Whoever shuts the bus down reports a delayed event that meets a closed bus; it waits until then.
+        if let Work::Retry(_) = &work {
+            self.later.settle(&work);
+        }
         match work {
-            Work::Publish(delayed) if !self.table().is_open => {
-                let event = context::within_bus(self.key, || (*delayed).into_event());
-                self.later.leave_unpublished(event);
-            }
-            work => {
-                self.later.settle(&work);
-                match work {
-                    Work::Retry(late) => self.try_again(late, worker),
-                    Work::Publish(delayed) => self.publish_delayed(delayed),
-                }
-            }
+            Work::Retry(late) => self.try_again(late, worker),
+            // It waits until it is published, refused or left to whoever shuts the bus down: it is never in no place.
+            Work::Publish(delayed) => self.publish_delayed(delayed),
         }
     }
 

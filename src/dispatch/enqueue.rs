@@ -20,7 +20,7 @@ use super::shard::{Pin, Shard};
 use super::slots::parted;
 use crate::clock::{Deadline, Stopwatch};
 use crate::context;
-use crate::event::{Event, EventPublishError, EventType, PublishErrorKind};
+use crate::event::{Event, EventPublishError, EventType};
 use crate::lanes::Place;
 use crate::sync::Ordering;
 use std::sync::Arc;
@@ -244,9 +244,7 @@ impl Engine {
         dropped: &mut Option<Dropped>,
     ) -> Result<Accepted, Denied> {
         if !view.table.is_open {
-            shard.offered.add(1);
-            shard.refused.add(1);
-            return Err(Denied::For(EventPublishError::new(PublishErrorKind::Closed, Some(event))));
+            return Err(Denied::For(Self::refused_as_closed(shard, event, awaited)));
         }
         let standard = event.event_type().standard_index();
         let found = match event.event_type() {
@@ -273,6 +271,7 @@ impl Engine {
         }
         shard.offered.add(1);
         shard.accepted.add(1);
+        self.accepted(awaited);
         let (sequence, evicted) = self.record_shared(&mut scratch.spare, &event);
         self.feed_if_any(feeds, pin, (sequence, &event), scratch, awaited);
         let tail = awaited.and_then(Awaited::tail);

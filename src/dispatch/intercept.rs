@@ -263,10 +263,20 @@ impl Engine {
         event: Arc<Event>,
         is_redriven: bool,
     ) -> Result<(Arc<Event>, Interception), EventPublishError> {
-        let (event, depth) = self.stamped(event)?;
         if !self.table().is_open {
+            let (event, _) = self.stamped(event)?;
             return Err(self.refuse(PublishErrorKind::Closed, event));
         }
+        self.ask_interceptors(event, is_redriven)
+    }
+
+    /// The same on a bus that was open a moment ago.
+    pub(super) fn ask_interceptors(
+        &self,
+        event: Arc<Event>,
+        is_redriven: bool,
+    ) -> Result<(Arc<Event>, Interception), EventPublishError> {
+        let (event, depth) = self.stamped(event)?;
         let clock = self.later.clock.clone();
         let (begun, chain) = (clock.now(), self.interceptors.publishing());
         let mut interception =

@@ -95,8 +95,9 @@ impl Later {
         self.retries.load(Ordering::Relaxed)
     }
 
-    /// Events that wait for their time.
+    /// Events that wait for their time, or whose time has come and that are neither accepted nor in another's hands yet.
     pub(crate) fn waiting_events(&self) -> usize {
+        // Ordering: Acquire, with the Release in `settle_event`: who finds that none waits finds what became of them.
         self.delayed.load(Ordering::Acquire)
     }
 
@@ -154,11 +155,10 @@ impl Later {
         }
     }
 
-    /// A delayed event met a closed bus.
+    /// A delayed event met a closed bus: it is left to whoever shuts that down.
     pub(super) fn leave_unpublished(&self, event: Arc<Event>) {
         self.unpublished.push(event);
-        // Ordering: Release: who finds that none waits finds what was left.
-        self.delayed.fetch_sub(1, Ordering::Release);
+        self.settle_event();
     }
 
     /// Takes out the events whose time came when the bus was closed.
@@ -170,7 +170,7 @@ impl Later {
     pub(crate) fn cancel_event(&self, ticket: Ticket) -> Option<Box<Delayed>> {
         match self.timers.cancel(ticket)? {
             Due::Work(Work::Publish(delayed)) => {
-                self.delayed.fetch_sub(1, Ordering::Relaxed);
+                self.settle_event();
                 Some(delayed)
             }
             _ => None,
@@ -222,15 +222,21 @@ impl Later {
 
     /// Work waits no longer.
     pub(super) fn settle(&self, work: &Work) {
-        let count = match work {
+        match work {
             Work::Retry(late) => {
                 if let Some(extras) = late.subscriber.extras() {
                     extras.waiting_retries.fetch_sub(1, Ordering::SeqCst);
                 }
-                &self.retries
+                self.retries.fetch_sub(1, Ordering::Relaxed);
             }
-            Work::Publish(_) => &self.delayed,
-        };
-        count.fetch_sub(1, Ordering::Relaxed);
+            Work::Publish(_) => self.settle_event(),
+        }
+    }
+
+    /// A delayed event waits no longer: it can be found elsewhere.
+    pub(super) fn settle_event(&self) {
+        // Ordering: Release for `waiting_events`; SeqCst for `tell_flushers`: of "count, then look for flushers" here and
+        // "wait, then look at the counts" there, one sees the other.
+        self.delayed.fetch_sub(1, Ordering::SeqCst);
     }
 }

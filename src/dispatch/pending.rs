@@ -52,6 +52,13 @@ impl Engine {
         accepted.saturating_sub(ended + late) + redriven
     }
 
+    /// Whether nothing is pending. Once the bus is closed, no delayed event may be on its way either: it is about to be
+    /// accepted, or left to whoever shuts the bus down.
+    pub(crate) fn is_quiet(&self) -> bool {
+        // That first: it is accepted before it waits no longer.
+        (self.later.waiting_events() == 0 || self.table().is_open) && self.pending() == 0
+    }
+
     #[inline]
     pub(super) fn has_flushers(&self) -> bool {
         self.flushers.count.load(Ordering::Relaxed) != 0

@@ -188,12 +188,11 @@ impl Engine {
         pin: &Pin<'_>,
         awaited: Option<&Awaited>,
     ) -> Result<Passed, EventPublishError> {
-        shard.offered.add(1);
         self.look_again(view, shard);
         if !view.table.is_open {
-            shard.refused.add(1);
-            return Err(EventPublishError::new(PublishErrorKind::Closed, Some(event)));
+            return Err(Self::refused_as_closed(shard, event, awaited));
         }
+        shard.offered.add(1);
         let known;
         let route: &[Entry] = if let Some(index) = event.event_type().standard_index() {
             shard.published[index].add(1);
@@ -205,6 +204,7 @@ impl Engine {
             &[]
         };
         shard.accepted.add(1);
+        self.accepted(awaited);
         let passed = if route.is_empty() {
             self.record(&mut scratch.spare, event)
         } else {

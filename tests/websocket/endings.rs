@@ -1,6 +1,6 @@
 //! How clients end: vanished, silent, stopped, with their stream and with their bus.
 
-use crate::support::{LONG, Server, patient};
+use crate::support::{Client, LONG, Server, patient};
 use codomyrmex_events::{ClientEnd, EventBus, StreamQuery, WebSocketStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_client_that_says_nothing_is_freed_though_nothing_is_published() {
     let (bus, driver) = EventBus::builder().manual().build().unwrap();
     let builder = WebSocketStream::builder().ping(10 * SECOND, 25 * SECOND);
@@ -16,25 +16,34 @@ async fn a_client_that_says_nothing_is_freed_though_nothing_is_published() {
     // One that answers pings, since its library does, and one whose other end is there and dead.
     let (mut alive, _) = server.connect("?globs=*").await;
     let mut dead = server.connect_bare("?globs=*").await;
-    server.clients(2).await;
+    let (mut witness, _) = server.connect("").await;
+    server.clients(3).await;
     let answers = tokio::spawn(async move { alive.rest().await });
     for _ in 0..2 {
         driver.advance(10 * SECOND);
-        // Its ping proves that the server has looked at the clock; the other's pong needs a moment.
+        // Its ping proves that the server has looked at the clock.
         while dead.read_u8().await.unwrap() != 0x89 {}
-        settle(&server).await;
+        settle(&mut witness).await;
+        assert_eq!(server.live.clients().len(), 3);
     }
     driver.advance(5 * SECOND);
-    server.clients(1).await;
-    assert_eq!(server.live.clients()[0].id.to_string(), "client_1");
+    server.clients(2).await;
+    let left: Vec<_> = server.live.clients().iter().map(|client| client.id.to_string()).collect();
+    assert_eq!(left, ["client_1", "client_3"]);
+    let witness = tokio::spawn(async move { witness.rest().await });
     server.live.stop(LONG).await;
-    assert_eq!(answers.await.unwrap(), ["disconnect \"the server stops\"", "close 1001"]);
+    for answers in [answers, witness] {
+        assert_eq!(answers.await.unwrap(), ["disconnect \"the server stops\"", "close 1001"]);
+    }
 }
 
-/// Long enough for a pong on the loopback device.
-async fn settle(server: &Server) {
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(server.live.clients().len(), 2);
+/// Lets a ping and its pong pass on another connection. All tasks are on one thread and take turns, so each of these
+/// questions and answers takes them one step further at least.
+async fn settle(witness: &mut Client) {
+    for _ in 0..20 {
+        witness.say(r#"{"ping":0}"#).await;
+        assert_eq!(witness.told().await, "pong 0");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

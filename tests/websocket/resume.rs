@@ -4,7 +4,7 @@ use crate::support::{Server, patient};
 use codomyrmex_events::EventBus;
 use serde_json::Value;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 const PUBLISHERS: usize = 2;
@@ -15,16 +15,24 @@ const ALL: u64 = EACH * PUBLISHERS as u64;
 /// Publishes from threads of its own until told to stop.
 struct Fire {
     is_over: Arc<AtomicBool>,
+    /// The number of the last event that was heard: the publishers are not too far ahead of it.
+    heard: Arc<AtomicU64>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
 impl Fire {
-    fn on(bus: &EventBus, each: u64) -> Self {
-        let is_over = Arc::new(AtomicBool::new(false));
+    fn on(bus: &EventBus, each: u64, ahead_max: u64) -> Self {
+        let (is_over, heard) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let publish = |number: usize| {
-            let (bus, is_over) = (bus.clone(), Arc::clone(&is_over));
+            let (bus, is_over, heard) = (bus.clone(), Arc::clone(&is_over), Arc::clone(&heard));
+            let is_ahead = move |bus: &EventBus| {
+                bus.history().last_sequence() > heard.load(Ordering::Relaxed) + ahead_max
+            };
             thread::spawn(move || {
                 for at in 0..each {
+                    while is_ahead(&bus) && !is_over.load(Ordering::Relaxed) {
+                        thread::sleep(std::time::Duration::from_millis(1));
+                    }
                     if is_over.load(Ordering::Relaxed) {
                         break;
                     }
@@ -37,7 +45,7 @@ impl Fire {
             })
         };
         let threads = (0..PUBLISHERS).map(publish).collect();
-        Fire { is_over, threads }
+        Fire { is_over, heard, threads }
     }
 
     fn end(self) {
@@ -49,9 +57,9 @@ impl Fire {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_cut_at_random_sees_each_event_once() {
     let bus = EventBus::builder().history(1 << 16).build().unwrap();
-    let server = Arc::new(Server::new(bus, patient().buffer(1 << 12)).await);
+    let server = Arc::new(Server::new(bus, patient().buffer(1 << 13)).await);
     let start = format!("{}-0", server.bus.id());
-    let fire = Fire::on(&server.bus, EACH);
+    let fire = Fire::on(&server.bus, EACH, ALL);
     let client = async |server: Arc<Server>, token: String, seed: u64| {
         let mut random = fastrand::Rng::with_seed(seed);
         let (mut token, mut last, mut cuts) = (token, 0, 0);
@@ -89,7 +97,7 @@ async fn globs_that_change_under_fire_lose_and_repeat_nothing() {
         let bus = EventBus::builder().history(history).build().unwrap();
         let server = Server::new(bus, patient().buffer(1 << 14)).await;
         let (mut client, _) = server.connect("?globs=b.*").await;
-        let fire = Fire::on(&server.bus, u64::MAX);
+        let fire = Fire::on(&server.bus, u64::MAX, 1 << 12);
         // `b.x` is let in by all of them: each of those comes once, in order.
         let changes = [
             r#"{"subscribe":["*"]}"#,
@@ -107,7 +115,9 @@ async fn globs_that_change_under_fire_lose_and_repeat_nothing() {
                 match frame["kind"].as_str().unwrap() {
                     "message" => {
                         let event_type = frame["event"]["event_type"].as_str().unwrap().to_owned();
-                        seen.push((frame["sequence"].as_u64().unwrap(), event_type));
+                        let sequence = frame["sequence"].as_u64().unwrap();
+                        fire.heard.store(sequence, Ordering::Relaxed);
+                        seen.push((sequence, event_type));
                     }
                     "subscribed" => break,
                     _ => panic!("{frame}"),
