@@ -232,6 +232,7 @@ impl Bus {
             match work {
                 Work::Retry(late) => left.push(late),
                 Work::Publish(delayed) => report.unpublished.push((*delayed).into_event()),
+                Work::Remind(_) => {}
             }
         }
         #[cfg(feature = "queued")]

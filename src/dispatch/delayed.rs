@@ -71,7 +71,7 @@ impl Engine {
     ) -> Result<Ticket, Box<Delayed>> {
         self.let_wait(wait, Work::Publish(delayed)).map_err(|work| match work {
             Work::Publish(delayed) => delayed,
-            Work::Retry(_) => unreachable!("what went in comes back"),
+            _ => unreachable!("what went in comes back"),
         })
     }
 

@@ -16,7 +16,7 @@ use super::names::Names;
 use super::pending::Flushers;
 #[cfg(feature = "queued")]
 use super::queue::Queue;
-use super::shard::{HeldPins, Pin, Shard};
+use super::shard::{HeldPins, Pin, Recordings, Shard};
 use super::slots::{Entry, Grace, Slots};
 use super::subscriber::Subscriber;
 use super::table::Table;
@@ -182,6 +182,15 @@ impl Engine {
     #[cfg(feature = "stream")]
     pub(crate) fn all_shards(&self) -> Shards {
         Arc::clone(&self.shards)
+    }
+
+    /// Waits until every publish that may not know yet who was subscribed before this call has recorded its event, and
+    /// returns the last number then: every event with a higher one is heard by whoever was subscribed.
+    pub(crate) fn settled_sequence(&self) -> u64 {
+        // Ordering: see `Shard::enter`. Who pins after this sees the snapshot with the subscription.
+        heavy_fence();
+        Recordings::now(&self.shards()).wait();
+        self.last_sequence()
     }
 
     pub(crate) fn last_sequence(&self) -> u64 {
