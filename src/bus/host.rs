@@ -24,12 +24,18 @@ pub(crate) struct Host {
     bus: Weak<Bus>,
     key: u64,
     clock: Clock,
+    ended: Arc<Bell>,
 }
 
 impl EventBus {
     pub(crate) fn host(&self) -> Host {
         let engine = &self.bus.engine;
-        Host { bus: Arc::downgrade(&self.bus), key: engine.key, clock: engine.later.clock.clone() }
+        Host {
+            bus: Arc::downgrade(&self.bus),
+            key: engine.key,
+            clock: engine.later.clock.clone(),
+            ended: Arc::clone(&engine.ended),
+        }
     }
 }
 
@@ -60,9 +66,18 @@ impl Host {
     }
 
     /// Whether the bus takes events.
-    #[cfg(feature = "websocket")]
     pub(crate) fn is_open(&self) -> bool {
         self.bus.upgrade().is_some_and(|bus| bus.engine.table().is_open)
+    }
+
+    /// Rung when the bus is closed and drained; where it is closed within its own code, which drains nothing, at once.
+    pub(crate) fn ended(&self) -> &Bell {
+        &self.ended
+    }
+
+    /// A handle on the bus: one of those that there are, or one on a bus that is ending. Not to be kept.
+    pub(crate) fn bus(&self) -> Option<EventBus> {
+        self.bus.upgrade().map(EventBus::of)
     }
 
     /// The last number now: every event with a higher one is heard by whoever was subscribed before this call. It waits for

@@ -62,7 +62,9 @@ pub use global::{
     subscribe_to_events, try_get_event_bus, unsubscribe_from_events,
 };
 pub use history::{EventHistory, HistoryQuery, Recorded};
-pub(crate) use host::{Host, Reminder, Timer};
+#[cfg(feature = "websocket")]
+pub(crate) use host::Timer;
+pub(crate) use host::{Host, Reminder};
 pub use intercept::{InterceptorHandle, ScopedInterceptor};
 pub(crate) use kept::Kept;
 pub use lifetime::{DRAIN_ON_DROP, ShutdownReport, UndeliveredEvent};

@@ -149,9 +149,10 @@ impl Engine {
         context::within_bus(self.key, || drop(hold));
     }
 
-    fn give_up_event(&self, event: &Arc<Event>, error: &EventPublishError) {
+    /// Keeps an event that nobody is left to be handed back as a dead letter.
+    pub(crate) fn give_up_event(&self, event: &Arc<Event>, error: &EventPublishError) {
         log(
-            || tracing::warn!(event_type = event.event_type().as_str(), %error, "a delayed event was refused"),
+            || tracing::warn!(event_type = event.event_type().as_str(), %error, "an event was refused that nobody takes back"),
         );
         // What its schema refused has a letter already.
         if !matches!(error.kind(), PublishErrorKind::Rejected(_)) {

@@ -2,6 +2,7 @@
 //!
 //! What needs a lock (subscribing, reading dead letters) belongs to the bus and changes this state from outside.
 
+use super::alarm::Bell;
 use super::chain::Interceptors;
 use super::chores::{Chores, LetterListener};
 use super::dead_letter::DeadLetterInbox;
@@ -109,6 +110,8 @@ pub(crate) struct Engine {
     #[cfg(feature = "queued")]
     pub(crate) queue: Option<Queue>,
     pub(super) flushers: Flushers,
+    /// Rung when the bus is closed, and whoever closed it has drained it or does not: nothing more need be expected of it.
+    pub(crate) ended: Arc<Bell>,
     pub(crate) owner: Weak<dyn Owner>,
     alive: Arc<()>,
 }
@@ -157,6 +160,7 @@ impl Engine {
             #[cfg(feature = "queued")]
             queue,
             flushers: Flushers::new(),
+            ended: Arc::default(),
             owner,
             alive: Arc::new(()),
         }
