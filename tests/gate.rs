@@ -306,7 +306,8 @@ fn gates_live_and_die_within_handlers() {
             assert!(history.unwrap().is_open());
         })
         .unwrap();
-    publish(&bus, "make");
+    // A batch holds one pin for all of its events.
+    bus.publish_batch([event("before"), event("make")]).into_iter().for_each(|answer| drop(answer.unwrap()));
     assert_eq!(*outcomes.lock().unwrap(), [GateError::WouldDeadlock.to_string()]);
     assert_eq!((said(&bus).len(), bus.dead_letter_queue().len()), (3, 0));
 }
@@ -398,6 +399,28 @@ fn an_open_key_stays_open_while_as_many_others_open_as_may_wait() {
         bus.publish(keyed("a", &key.to_string())).unwrap();
     }
     assert!(open(0..3_072) < 100, "{}", open(0..3_072));
+}
+
+/// On a bus without threads of its own, which has two once something waits for its time.
+#[test]
+fn its_time_passes_by_itself() {
+    watched("the time of a gate", || {
+        let bus = EventBus::new();
+        let limit = Duration::from_millis(2);
+        let gate = Gate::any_of().named("one").require("a", "a").within(limit).on(&bus).unwrap();
+        let by_key = Gate::all_of().named("keyed").require("b", "b").require("a", "a").within(limit);
+        let by_key = by_key.keyed_by_correlation().on(&bus).unwrap();
+        bus.publish(keyed("b", "k")).unwrap();
+        assert!(matches!(gate.wait(WATCHDOG), Err(GateError::TimedOut { .. })));
+        for name in ["one", "keyed"] {
+            let is_its = move |event: &Event| event.data().get("gate") == Some(&json!(name));
+            let wait = bus.wait_for("gate.timed_out").filter(is_its).including_history();
+            let told = wait.within(WATCHDOG).unwrap();
+            assert_eq!(told.correlation_id().map(|id| id.as_str()), (name == "keyed").then_some("k"));
+        }
+        assert_eq!((by_key.state("k"), by_key.timed_out()), (Some(GateState::TimedOut), 1));
+        assert!(bus.shutdown(WATCHDOG).is_complete());
+    });
 }
 
 /// Eight threads bring all preconditions of many gates and keys at the same moments, one thread begins and one ends them.

@@ -15,7 +15,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
-use support::{WATCHDOG, capture, event, is_dropped, publish, watched};
+use support::{WATCHDOG, capture, is_dropped, publish, watched};
 
 const NOW: Duration = Duration::ZERO;
 

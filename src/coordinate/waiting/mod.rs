@@ -142,7 +142,10 @@ impl EventWait {
         self.found.as_ref().or_else(|| self.heard.recorded.get()).cloned()
     }
 
-    /// Waits for it with the calling thread, up to `limit`. When it returns, the other synchronous handlers have had the event.
+    /// Waits for it with the calling thread, up to `limit`. When it returns, the other synchronous handlers have had the event,
+    /// unless it came out of the history. An event that the bus discards before its turn is not heard.
+    ///
+    /// It blocks the thread: async code has [`within_async`](Self::within_async).
     ///
     /// It can be called again, after the limit too: the wait goes on until this is dropped.
     ///
