@@ -307,7 +307,9 @@ fn gates_live_and_die_within_handlers() {
         })
         .unwrap();
     // A batch holds one pin for all of its events.
-    bus.publish_batch([event("before"), event("make")]).into_iter().for_each(|answer| drop(answer.unwrap()));
+    for answer in bus.publish_batch([event("before"), event("make")]) {
+        answer.unwrap();
+    }
     assert_eq!(*outcomes.lock().unwrap(), [GateError::WouldDeadlock.to_string()]);
     assert_eq!((said(&bus).len(), bus.dead_letter_queue().len()), (3, 0));
 }

@@ -7,20 +7,21 @@
 mod allocations;
 
 use allocations::during;
-use codomyrmex_events::{CorrelationId, Event, EventBus, Gate, GateBuilder};
+use codomyrmex_events::{Event, EventBus, Gate, GateBuilder};
+use std::time::Duration;
 
 const IDS: u64 = 1_000_000;
 
 /// Of these, each opens the other gate.
-const OPENING: u64 = 100_000;
+const OPENING: u64 = 40_000;
 
 fn two(builder: GateBuilder) -> GateBuilder {
     builder.require("a", "a").require("b", "b")
 }
 
 fn publish(bus: &EventBus, event: &Event, key: u64) {
-    let key = CorrelationId::new(format!("correlation {key:030}")).unwrap();
-    bus.publish(event.to_builder().correlation_id(&key).build().unwrap()).unwrap();
+    let key = format!("correlation {key:030}");
+    bus.publish(event.to_builder().correlation_id(key).build().unwrap()).unwrap();
 }
 
 #[test]
@@ -46,11 +47,27 @@ fn a_million_ids_take_no_more_memory_than_those_that_are_remembered() {
 /// What the documentation of `GateBuilder::keys_max` says of a key.
 #[test]
 fn a_key_takes_as_much_as_is_said() {
-    let bus = EventBus::builder().history(0).build().unwrap();
-    let event = Event::builder("a", "test").build().unwrap();
-    let _gate = two(Gate::all_of()).keyed_by_correlation().keys_max(1 << 16).on(&bus).unwrap();
-    publish(&bus, &event, 0);
-    let (_, taken) = during(|| (1..20_001).for_each(|key| publish(&bus, &event, key)));
-    let each = taken.kept_bytes / 20_000;
-    assert!((200..450).contains(&each), "{each} bytes a key");
+    let hour = Duration::from_secs(3_600);
+    for (limit, bytes) in [(None, 200..350), (Some(hour), 350..600)] {
+        let bus = EventBus::builder().history(0).build().unwrap();
+        let event = Event::builder("a", "test").build().unwrap();
+        let gate = || {
+            let builder = two(Gate::all_of());
+            let builder = if let Some(limit) = limit { builder.within(limit) } else { builder };
+            builder.keyed_by_correlation().keys_max(1 << 16).on(&bus).unwrap()
+        };
+        let flood = || (1..20_001).for_each(|key| publish(&bus, &event, key));
+        let held = gate();
+        publish(&bus, &event, 0);
+        let each = during(flood).1.kept_bytes / 20_000;
+        assert!(bytes.contains(&each), "{each} bytes a key, with the limit {limit:?}");
+        drop(held);
+        // What ends takes its keys and their time limits with it.
+        let (_, left) = during(|| {
+            let gate = gate();
+            flood();
+            drop(gate);
+        });
+        assert!(left.peak_bytes > 4 << 20 && left.kept_bytes < 64 << 10, "{left:?}");
+    }
 }

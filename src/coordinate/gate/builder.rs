@@ -170,8 +170,8 @@ impl GateBuilder {
 
 impl GateBuilder<ByCorrelation> {
     /// How many keys may wait at once, 1 to 1,048,576. What is published under a new key when there is no room is
-    /// passed over, and [counted](KeyedGate::passed_over). Eight bytes for every second one are taken at once, and about 400 for each
-    /// key that is known. Default: 4,096.
+    /// passed over, and [counted](KeyedGate::passed_over). Eight bytes for every second one are taken at once, and about 300 for each
+    /// key that is known, 450 with a time limit. Default: 4,096.
     pub fn keys_max(mut self, keys: usize) -> Self {
         self.keys.keys_max = keys;
         self
