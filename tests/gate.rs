@@ -429,7 +429,7 @@ fn its_time_passes_by_itself() {
 #[test]
 fn it_opens_exactly_once_whoever_races() {
     watched("races for gates", || {
-        for round in 0..40 {
+        for round in 0..20 {
             let bus = EventBus::new();
             let builder =
                 || (0..8).fold(Gate::all_of(), |gate, n| gate.require(n.to_string(), format!("e.{n}")));
@@ -470,7 +470,7 @@ fn it_opens_exactly_once_whoever_races() {
 #[test]
 fn the_end_of_a_gate_races_with_its_opening() {
     watched("ends of gates", || {
-        for round in 0..200 {
+        for round in 0..100 {
             let bus = EventBus::new();
             let gate = Gate::any_of().require("a", "a").on(&bus).unwrap();
             let start = Barrier::new(3);
@@ -499,7 +499,7 @@ fn the_end_of_a_gate_races_with_its_opening() {
 #[test]
 fn there_is_no_gap_between_the_history_and_what_is_heard() {
     watched("gates with history", || {
-        for _ in 0..40 {
+        for _ in 0..25 {
             let bus = EventBus::new();
             let start = Barrier::new(5);
             thread::scope(|threads| {

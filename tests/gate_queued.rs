@@ -163,6 +163,8 @@ fn a_full_lane_does_not_lose_what_a_gate_says() {
             let gate = Gate::any_of().require("a", "a").on(&bus).unwrap();
             let [taken, go] = std::array::from_fn(|_| Arc::new(Barrier::new(2)));
             let (held, released) = (Arc::clone(&taken), Arc::clone(&go));
+            // What nobody hears needs no room.
+            bus.subscribe(["b", "gate.*"]).handler(|_| {}).unwrap();
             // Before the gate's turn, the lane is filled up.
             bus.subscribe("a")
                 .handler(move |_| {
@@ -182,6 +184,9 @@ fn a_full_lane_does_not_lose_what_a_gate_says() {
             }
             bus.flush(WATCHDOG).unwrap();
             assert_ne!(bus.get_stats().refused, 0, "there was room");
+            if let Overflow::Block(_) = overflow {
+                assert_eq!((said(&bus).len(), bus.dead_letter_queue().len()), (1, 0));
+            }
             laws::check(&bus.get_stats());
         }
     });
@@ -190,7 +195,7 @@ fn a_full_lane_does_not_lose_what_a_gate_says() {
 #[test]
 fn it_opens_exactly_once_whoever_races_on_a_queued_bus() {
     watched("races for gates", || {
-        for _ in 0..20 {
+        for _ in 0..10 {
             let bus = EventBus::builder().queued().max_workers(4).build().unwrap();
             let builder =
                 || (0..8).fold(Gate::all_of(), |gate, n| gate.require(n.to_string(), format!("e.{n}")));
@@ -245,21 +250,21 @@ fn a_key_opens_or_its_time_is_up() {
             for name in ["a", "b"] {
                 let bus = &bus;
                 threads.spawn(move || {
-                    for key in 0..1_500 {
+                    for key in 0..600 {
                         bus.publish(keyed(name, &key.to_string())).unwrap();
                     }
                 });
             }
         });
         // That a time is up is no event until it is said, so a flush does not wait for it.
-        while outcomes.lock().unwrap().len() < 1_500 {
+        while outcomes.lock().unwrap().len() < 600 {
             thread::yield_now();
         }
         bus.flush(WATCHDOG).unwrap();
         let outcomes = outcomes.lock().unwrap();
-        assert_eq!(outcomes.len(), 1_500);
+        assert_eq!(outcomes.len(), 600);
         assert!(outcomes.values().all(|said| said.len() == 1));
-        assert_eq!(gate.opened() + gate.timed_out(), 1_500);
+        assert_eq!(gate.opened() + gate.timed_out(), 600);
         laws::check(&bus.get_stats());
     });
 }
@@ -308,7 +313,7 @@ type Handled = Arc<Mutex<Vec<(&'static str, Option<String>)>>>;
 fn random_schedules_end_as_a_model_says() {
     let seed = Seed::given();
     let mut random = Random(seed.0);
-    for _ in 0..300 {
+    for _ in 0..150 {
         let (bus, driver) = manual();
         let handled = Handled::default();
         let record = Arc::clone(&handled);

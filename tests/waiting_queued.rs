@@ -189,7 +189,7 @@ impl Modelled {
 fn random_schedules_hear_what_a_model_hears() {
     let seed = Seed::given();
     let mut random = Random(seed.0);
-    for _ in 0..300 {
+    for _ in 0..150 {
         let (bus, driver) = manual();
         let mut waits: Vec<Modelled> = Vec::new();
         let handled = Arc::new(Mutex::new(Vec::new()));

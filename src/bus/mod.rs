@@ -62,7 +62,7 @@ pub use global::{
     subscribe_to_events, try_get_event_bus, unsubscribe_from_events,
 };
 pub use history::{EventHistory, HistoryQuery, Recorded};
-#[cfg(feature = "websocket")]
+#[cfg(feature = "stream")]
 pub(crate) use host::Timer;
 pub(crate) use host::{Host, Reminder};
 pub use intercept::{InterceptorHandle, ScopedInterceptor};

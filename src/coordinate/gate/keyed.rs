@@ -202,7 +202,8 @@ impl Keyed {
     }
 
     fn time_out(&self, entry: &Entry) {
-        if entry.state.time_out() {
+        // One that was begun while the gate was closed is nobody's.
+        if !self.is_closed.load(Ordering::Acquire) && entry.state.time_out() {
             self.table.is_over();
             self.timed_out.fetch_add(1, Ordering::Relaxed);
             self.plan.tell(&entry.state, Some(&entry.key));
