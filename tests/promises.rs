@@ -32,6 +32,11 @@ fn handles_go_anywhere() {
     is_free::<events::EventMixin>();
     is_free::<events::EventEmitter>();
     is_free::<events::EventListener>();
+    is_free::<events::EventWait>();
+    is_free::<events::Gate>();
+    is_free::<events::KeyedGate>();
+    is_free::<events::GateBuilder>();
+    is_free::<events::GateBuilder<events::ByCorrelation>>();
     #[cfg(feature = "spans")]
     is_free::<events::CorrelationLayer>();
     is_free::<events::AsyncEventEmitter>();
@@ -60,6 +65,9 @@ fn values_go_anywhere() {
     is_free::<events::Published>();
     is_free::<events::ShutdownReport>();
     is_free::<events::Recorded>();
+    is_free::<events::GateOpened>();
+    is_free::<events::Met>();
+    is_free::<events::GateState>();
     is_free::<events::CausalTree>();
     is_free::<events::CausalNode>();
     is_free::<events::Cause>();
@@ -121,6 +129,8 @@ fn errors_pass_through_everybodys_functions() {
     is_error::<events::UnknownPriority>();
     is_error::<events::AlreadySet>();
     is_error::<events::StillRunning>();
+    is_error::<events::WaitError>();
+    is_error::<events::GateError>();
     is_error::<events::InterceptionError>();
     is_error::<events::DuplicateEvent>();
     is_error::<events::RateLimited>();
@@ -148,6 +158,12 @@ fn futures_may_be_sent() {
     drop(is_sent(bus.publish_and_wait(event.clone())));
     drop(is_sent(bus.flush_async(Duration::ZERO)));
     drop(is_sent(bus.sleep(Duration::ZERO)));
+    drop(is_sent(bus.wait_for("*").within_async(Duration::ZERO)));
+    let wait = bus.wait_for("*").begin().expect("valid");
+    drop(is_sent(wait.within_async(Duration::ZERO)));
+    let gate = events::Gate::any_of().require("any", "*").on(&bus).expect("valid");
+    drop(is_sent(gate.wait_async(Duration::ZERO)));
+    drop((wait, gate));
     drop(is_sent(events::publish_event_async(event)));
     drop(is_sent(subscription.unsubscribe_and_wait_async(Duration::ZERO)));
     assert_eq!((bus.history().len(), bus.get_stats().subscribers_count), (0, 1));

@@ -12,8 +12,8 @@ mod support;
 
 use block_on::block_on;
 use codomyrmex_events::{
-    Delivery, EventBus, EventDeliveryError, EventPublishError, FlushError, Overflow, OwnedDelivery,
-    PublishErrorKind, Subscription, WeakEventBus,
+    Delivery, EventBus, EventDeliveryError, EventPublishError, FlushError, Gate, GateError, Overflow,
+    OwnedDelivery, PublishErrorKind, Subscription, WaitError, WeakEventBus,
 };
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -183,6 +183,26 @@ fn said(panic: Box<dyn std::any::Any + Send>) -> String {
 
 /// Each with the answer that is due. What waits says so with the limit that it waited, where there is one.
 const ACTIONS: &[(&str, Action)] = &[
+    ("wait for an event", |_, bus| {
+        Box::pin(async {
+            let never = || bus.wait_for("never.published");
+            assert!(matches!(never().within(FOR_EVER), Err(WaitError::WouldDeadlock)));
+            assert!(matches!(never().within_async(SHORT).await, Err(WaitError::TimedOut { limit: SHORT })));
+            // It may be in the history already.
+            let known = bus.wait_for("re.entry").including_history().within(FOR_EVER);
+            assert!(matches!(known, Ok(_) | Err(WaitError::WouldDeadlock)), "{known:?}");
+        })
+    }),
+    ("open gates", |_, bus| {
+        Box::pin(async {
+            let any = || Gate::any_of().require("any", "*").including_history();
+            let gate = any().on(bus).unwrap();
+            let keyed = any().keyed_by_correlation().on(bus).unwrap();
+            let known = gate.wait(FOR_EVER);
+            assert!(matches!(known, Ok(_) | Err(GateError::WouldDeadlock)), "{known:?}");
+            drop((gate, keyed));
+        })
+    }),
     ("publish the same type", |world, bus| {
         Box::pin(async { world.check_answer(bus.publish(event("re.entry")), Duration::ZERO) })
     }),
@@ -496,7 +516,7 @@ fn everything_may_be_done_from_everywhere_on_every_kind_of_bus() {
             rows.extend(ACTIONS.iter().map(|(name, action)| (kind, place, *name, *action)));
         }
     }
-    assert_eq!(rows.len(), (5 * 5 + 3) * 17);
+    assert_eq!(rows.len(), (5 * 5 + 3) * 19);
     let names: HashSet<&str> = rows.iter().map(|row| row.2).collect();
     assert_eq!(names.len(), ACTIONS.len());
 

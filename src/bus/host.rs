@@ -8,7 +8,9 @@ use super::{Bus, EventBus};
 use crate::clock::{Clock, Moment};
 use crate::context;
 use crate::dispatch::alarm::Bell;
+#[cfg(feature = "stream")]
 use crate::dispatch::mailbox::Task;
+#[cfg(feature = "stream")]
 use crate::error::{EventSubscriptionError, SubscriptionErrorKind};
 use crate::sync::SignalListener;
 use crate::timers::Ticket;
@@ -22,12 +24,18 @@ pub(crate) struct Host {
     bus: Weak<Bus>,
     key: u64,
     clock: Clock,
+    ended: Arc<Bell>,
 }
 
 impl EventBus {
     pub(crate) fn host(&self) -> Host {
         let engine = &self.bus.engine;
-        Host { bus: Arc::downgrade(&self.bus), key: engine.key, clock: engine.later.clock.clone() }
+        Host {
+            bus: Arc::downgrade(&self.bus),
+            key: engine.key,
+            clock: engine.later.clock.clone(),
+            ended: Arc::clone(&engine.ended),
+        }
     }
 }
 
@@ -58,12 +66,28 @@ impl Host {
     }
 
     /// Whether the bus takes events.
-    #[cfg(feature = "websocket")]
     pub(crate) fn is_open(&self) -> bool {
         self.bus.upgrade().is_some_and(|bus| bus.engine.table().is_open)
     }
 
+    /// Rung when the bus is closed and drained; where it is closed within its own code, which drains nothing, at once.
+    pub(crate) fn ended(&self) -> &Bell {
+        &self.ended
+    }
+
+    /// A handle on the bus: one of those that there are, or one on a bus that is ending. Not to be kept.
+    pub(crate) fn bus(&self) -> Option<EventBus> {
+        self.bus.upgrade().map(EventBus::of)
+    }
+
+    /// The last number now: every event with a higher one is heard by whoever was subscribed before this call. It waits for
+    /// publishes that began before and have no number yet, which is a matter of nanoseconds; never for a handler.
+    pub(crate) fn settled_sequence(&self) -> u64 {
+        self.bus.upgrade().map_or(0, |bus| bus.engine.settled_sequence())
+    }
+
     /// Runs a task where asynchronous handlers run.
+    #[cfg(feature = "stream")]
     pub(crate) fn spawn(&self, task: Task) -> Result<(), EventSubscriptionError> {
         let bus = self.bus.upgrade().filter(|bus| bus.engine.table().is_open);
         let bus = bus.ok_or(SubscriptionErrorKind::Closed)?;
@@ -79,12 +103,25 @@ impl Host {
         Some(Timer { bus: Weak::clone(&self.bus), rung: bell.listen(), bell, ticket })
     }
 
+    /// Calls `call` when `time` has passed on the bus's clock, as code of the bus, and where events that wait for their time
+    /// are published: it may publish, and must not take long. `None` where there is no room for another, or the bus has ended.
+    pub(crate) fn remind_after(
+        &self,
+        time: Duration,
+        call: impl FnOnce() + Send + 'static,
+    ) -> Option<Reminder> {
+        let ticket = self.bus.upgrade()?.engine.remind_after(time, Box::new(call))?;
+        Some(Reminder { bus: Weak::clone(&self.bus), ticket })
+    }
+
     /// Whether somebody waits until nothing is pending: a flush, a shutdown, the drop of the last handle.
+    #[cfg(feature = "stream")]
     pub(crate) fn is_quiet_wanted(&self) -> bool {
         self.bus.upgrade().is_some_and(|bus| bus.engine.is_quiet_wanted())
     }
 
     /// Told when somebody begins to wait until nothing is pending.
+    #[cfg(feature = "stream")]
     pub(crate) fn quiet_wanted(&self) -> Option<SignalListener> {
         Some(self.bus.upgrade()?.engine.quiet_wanted())
     }
@@ -121,8 +158,46 @@ impl Drop for Timer {
     }
 }
 
+/// A call that is to be made when its time comes. Dropping it takes it back, unless its time has come. It keeps no bus alive.
+pub(crate) struct Reminder {
+    bus: Weak<Bus>,
+    ticket: Ticket,
+}
+
+impl Drop for Reminder {
+    fn drop(&mut self) {
+        if let Some(bus) = self.bus.upgrade() {
+            bus.engine.forget(self.ticket);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "queued")]
+    #[test]
+    fn a_reminder_comes_at_its_time_unless_it_was_dropped() {
+        use crate::bus::EventBus;
+        use crate::event::Event;
+        use std::time::Duration;
+
+        let (bus, driver) = EventBus::builder().manual().build().unwrap();
+        let weak = bus.downgrade();
+        let reminded = move || {
+            let bus = weak.upgrade().unwrap();
+            assert!(bus.host().is_inside());
+            bus.publish(Event::builder("reminded", "test").build().unwrap()).unwrap();
+        };
+        let second = Duration::from_secs(1);
+        let kept = bus.host().remind_after(second, reminded.clone());
+        drop(bus.host().remind_after(second, reminded));
+        driver.advance(second / 2);
+        assert_eq!(bus.history().last_sequence(), 0);
+        driver.advance(second / 2);
+        assert_eq!(bus.history().last_sequence(), 1);
+        drop(kept);
+    }
+
     #[cfg(feature = "queued")]
     #[test]
     fn a_timer_that_is_dropped_is_taken_back() {

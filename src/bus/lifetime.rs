@@ -5,7 +5,6 @@ use crate::clock::Deadline;
 use crate::context;
 #[cfg(feature = "queued")]
 use crate::dispatch::drops::DropCause;
-#[cfg(feature = "stream")]
 use crate::dispatch::engine::Engine;
 use crate::dispatch::later::Work;
 use crate::dispatch::retry::Late;
@@ -131,11 +130,20 @@ impl EventBus {
     }
 }
 
+/// The end of a bus, as far as somebody waits for it.
+struct Closing<'a>(&'a Engine);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.ended.ring();
+    }
+}
+
 impl Bus {
     pub(super) fn shut_down(&self, limit: Duration) -> ShutdownReport {
         let engine = &self.engine;
         let deadline = Deadline::after(limit);
-        self.close();
+        let _closing = self.close();
         if context::is_inside(engine.key) {
             return self.report();
         }
@@ -152,7 +160,7 @@ impl Bus {
             return self.shut_down(limit);
         }
         let deadline = Deadline::after(limit);
-        self.close();
+        let _closing = self.close();
         let in_progress = engine.publishes_in_progress();
         // Nobody tells of an unpin; it is a matter of microseconds, unless a publisher's handlers take long.
         let mut nap = Duration::from_millis(1);
@@ -203,7 +211,8 @@ impl Bus {
         false
     }
 
-    fn close(&self) {
+    /// Refuses everything new. Whoever waits for an event to be heard is told that none will be when the caller is done with it.
+    fn close(&self) -> Closing<'_> {
         self.registry.close(&self.engine);
         #[cfg(feature = "stream")]
         Engine::close_feeds(&self.registry.feeds());
@@ -213,6 +222,7 @@ impl Bus {
         }
         self.engine.later.unpublish();
         self.engine.tell_flushers();
+        Closing(&self.engine)
     }
 
     /// Waits until nothing is pending; false if the time is up first. Of a manual bus, it does what there is to do, and
@@ -244,6 +254,7 @@ impl Bus {
             match work {
                 Work::Retry(late) => left.push(late),
                 Work::Publish(delayed) => report.unpublished.push((*delayed).into_event()),
+                Work::Remind(_) => {}
             }
         }
         engine.tell_flushers();
@@ -303,7 +314,7 @@ impl Drop for Handle {
         let has_helpers = engine.is_manual() || engine.has_threads() || self.bus.has_mailboxes();
         if is_driven || !(has_helpers || engine.pending() != 0) {
             // The driver goes on with what is left. Or the bus is inline and nothing was ever put off.
-            self.bus.close();
+            drop(self.bus.close());
             return;
         }
         // The bus's own thread drains where the caller must not wait, be it only for workers that have nothing to do.

@@ -12,7 +12,7 @@
 //!   that and handling;
 //! - `feed`: events as they are recorded, for readers that take them when they like;
 //! - `deliveries`: what a delivery can be asked; `runtime`: where asynchronous handlers run; `manual`: a bus that a test drives;
-//! - `host`: what a part above the bus needs to live on one;
+//! - `host`: what a part above the bus needs to live on one; `parts`: what such a part keeps once for each bus;
 //! - `flush`: waiting until events are handled; `lifetime`: the end;
 //! - `history` and `causes`, `dead_letters`, `counts` and `stats`, `types`: what can be asked of it afterwards;
 //! - `global`: one bus for the whole process; `kept`: a module's own subscriptions, for what is built above.
@@ -27,13 +27,13 @@ mod feed;
 mod flush;
 mod global;
 mod history;
-#[cfg(feature = "stream")]
 mod host;
 mod intercept;
 mod kept;
 mod lifetime;
 #[cfg(feature = "queued")]
 mod manual;
+mod parts;
 mod patterns;
 mod publish;
 mod registry;
@@ -63,7 +63,8 @@ pub use global::{
 };
 pub use history::{EventHistory, HistoryQuery, Recorded};
 #[cfg(feature = "stream")]
-pub(crate) use host::{Host, Timer};
+pub(crate) use host::Timer;
+pub(crate) use host::{Host, Reminder};
 pub use intercept::{InterceptorHandle, ScopedInterceptor};
 pub(crate) use kept::Kept;
 pub use lifetime::{DRAIN_ON_DROP, ShutdownReport, UndeliveredEvent};
@@ -93,6 +94,7 @@ use crate::schema::EventSchema;
 use crate::sync::AtomicBool;
 use dead_letters::Letters;
 use lifetime::Handle;
+use parts::BusParts;
 use registry::Registry;
 #[cfg(feature = "async")]
 use runtime::TaskRuntime;
@@ -137,6 +139,7 @@ pub(crate) struct Bus {
     pub(crate) registry: Registry,
     letters: Letters,
     epoch: Mutex<Epoch>,
+    parts: BusParts,
     /// Made when somebody asks.
     id: OnceLock<String>,
     /// What all handles share, while there are any.
@@ -175,6 +178,7 @@ impl Bus {
             registry: Registry::new(),
             letters: Letters::default(),
             epoch: Mutex::default(),
+            parts: BusParts::default(),
             id: OnceLock::new(),
             handle: OnceLock::new(),
             is_ending: AtomicBool::new(false),

@@ -37,6 +37,26 @@ impl fmt::Debug for ScheduledEvent {
 }
 
 impl EventBus {
+    /// Publishes an event that nobody takes back. Where there is no room for it at the moment, it is published when there is,
+    /// as [`publish_later`](Self::publish_later) says; refused for good, it becomes a dead letter.
+    pub(crate) fn publish_by_itself(&self, event: Event) {
+        let refusal = match self.publish(event) {
+            Ok(_) => return,
+            Err(refusal) => refusal,
+        };
+        let is_full = matches!(refusal.kind(), PublishErrorKind::Full(_));
+        let refusal = match refusal.event().filter(|_| is_full) {
+            Some(event) => match self.publish_later(Arc::clone(event), Duration::ZERO) {
+                Ok(_) => return,
+                Err(refusal) => refusal,
+            },
+            None => refusal,
+        };
+        if let Some(event) = refusal.event() {
+            self.bus.engine.keep_refused(event, &refusal);
+        }
+    }
+
     /// Publishes an event when `delay` has passed, on a thread of the bus's own. Its correlation and causation are those of
     /// this call's surroundings; a bus that validates does so now, interceptors are asked when its time comes. A pending event costs memory and no thread, and keeps the
     /// bus open as a handle does. A [`shutdown`](Self::shutdown) before its time reports it.

@@ -24,7 +24,6 @@ impl Bell {
         self.is_rung.load(Ordering::Acquire)
     }
 
-    #[cfg(feature = "stream")]
     pub(crate) fn listen(&self) -> SignalListener {
         self.signal.listen()
     }
@@ -59,7 +58,6 @@ impl Engine {
     }
 
     /// Takes a bell back that need not be rung any more.
-    #[cfg(feature = "stream")]
     pub(crate) fn silence(&self, ticket: Ticket) {
         self.later.cancel_limit(ticket);
     }

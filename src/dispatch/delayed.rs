@@ -73,7 +73,7 @@ impl Engine {
     ) -> Result<Ticket, Box<Delayed>> {
         self.let_wait(wait, Work::Publish(delayed)).map_err(|work| match work {
             Work::Publish(delayed) => delayed,
-            Work::Retry(_) => unreachable!("what went in comes back"),
+            _ => unreachable!("what went in comes back"),
         })
     }
 
@@ -189,9 +189,10 @@ impl Engine {
         context::within_bus(self.key, || drop(hold));
     }
 
-    fn keep_refused(&self, event: &Arc<Event>, error: &EventPublishError) {
+    /// Keeps an event that nobody is left to be handed back as a dead letter.
+    pub(crate) fn keep_refused(&self, event: &Arc<Event>, error: &EventPublishError) {
         log(
-            || tracing::warn!(event_type = event.event_type().as_str(), %error, "a delayed event was refused"),
+            || tracing::warn!(event_type = event.event_type().as_str(), %error, "an event was refused that nobody takes back"),
         );
         // What its schema refused has a letter already.
         if !matches!(error.kind(), PublishErrorKind::Rejected(_)) {

@@ -5,11 +5,12 @@
 //! the later ones. Both threads are started by the first that needs them. A manual bus has none: its driver moves the clock.
 
 use super::engine::Engine;
-use super::later::{Due, Limit, Work};
+use super::later::{Due, Limit, Reminder, Work};
 use super::retry::Late;
 #[cfg(feature = "queued")]
 use crate::clock::Moment;
-use crate::quiet::log;
+use crate::context;
+use crate::quiet::{log, panics};
 use crate::sync::{Listener as _, Ordering};
 use crate::timers::Ticket;
 use std::thread;
@@ -115,14 +116,33 @@ impl Engine {
     }
 
     fn do_work(&self, work: Work, worker: Option<usize>) {
-        if let Work::Retry(_) = &work {
+        if let Work::Retry(_) | Work::Remind(_) = &work {
             self.later.settle(&work);
         }
         match work {
             Work::Retry(late) => self.try_again(late, worker),
             // It waits until it is published, refused or left to whoever shuts the bus down: it is never in no place.
             Work::Publish(delayed) => self.publish_delayed(delayed),
+            Work::Remind(reminder) => self.remind(reminder),
         }
+    }
+
+    /// The caller is code of the bus while it is reminded: it does not wait for the bus.
+    fn remind(&self, Reminder(call): Reminder) {
+        if panics(|| context::within_bus(self.key, call)) {
+            log(|| tracing::error!("what was to be done at its time panicked"));
+        }
+    }
+
+    /// Calls `call` when `wait` has passed, unless it is [forgotten](Self::forget); `None` if there is no room to wait, or the
+    /// bus has ended.
+    pub(crate) fn remind_after(&self, wait: Duration, call: Box<dyn FnOnce() + Send>) -> Option<Ticket> {
+        self.let_wait(wait, Work::Remind(Reminder(call))).ok()
+    }
+
+    /// Takes back a reminder.
+    pub(crate) fn forget(&self, ticket: Ticket) {
+        self.later.cancel_reminder(ticket);
     }
 
     /// Moves a manual bus's clock to `moment`, and lets the earliest of what is due then happen. False if nothing is.

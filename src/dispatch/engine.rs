@@ -2,6 +2,7 @@
 //!
 //! What needs a lock (subscribing, reading dead letters) belongs to the bus and changes this state from outside.
 
+use super::alarm::Bell;
 use super::chain::Interceptors;
 use super::chores::{Chores, LetterListener};
 use super::dead_letter::DeadLetterInbox;
@@ -16,7 +17,7 @@ use super::names::Names;
 use super::pending::Flushers;
 #[cfg(feature = "queued")]
 use super::queue::Queue;
-use super::shard::{HeldPins, Pin, Shard};
+use super::shard::{HeldPins, Pin, Recordings, Shard};
 use super::slots::{Entry, Grace, Slots};
 use super::subscriber::Subscriber;
 use super::table::Table;
@@ -109,6 +110,8 @@ pub(crate) struct Engine {
     #[cfg(feature = "queued")]
     pub(crate) queue: Option<Queue>,
     pub(super) flushers: Flushers,
+    /// Rung when the bus is closed, and whoever closed it has drained it or does not: nothing more need be expected of it.
+    pub(crate) ended: Arc<Bell>,
     pub(crate) owner: Weak<dyn Owner>,
     alive: Arc<()>,
 }
@@ -157,6 +160,7 @@ impl Engine {
             #[cfg(feature = "queued")]
             queue,
             flushers: Flushers::new(),
+            ended: Arc::default(),
             owner,
             alive: Arc::new(()),
         }
@@ -182,6 +186,15 @@ impl Engine {
     #[cfg(feature = "stream")]
     pub(crate) fn all_shards(&self) -> Shards {
         Arc::clone(&self.shards)
+    }
+
+    /// Waits until every publish that may not know yet who was subscribed before this call has recorded its event, and
+    /// returns the last number then: every event with a higher one is heard by whoever was subscribed.
+    pub(crate) fn settled_sequence(&self) -> u64 {
+        // Ordering: see `Shard::enter`. Who pins after this sees the snapshot with the subscription.
+        heavy_fence();
+        Recordings::now(&self.shards()).wait();
+        self.last_sequence()
     }
 
     pub(crate) fn last_sequence(&self) -> u64 {

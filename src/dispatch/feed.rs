@@ -19,7 +19,6 @@ use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use atomic_waker::AtomicWaker;
 use crossbeam_queue::SegQueue;
-use crossbeam_utils::Backoff;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -214,14 +213,9 @@ impl Feed {
         }
     }
 
-    /// Waits until every publish that may be about to record an event has done so: some hundred nanoseconds, unless its
-    /// thread was interrupted.
+    /// Waits until every publish that may be about to record an event has done so.
     pub(super) fn wait_for_recordings(&self) {
-        let mut recordings = Recordings::now(&self.shards.load());
-        let backoff = Backoff::new();
-        while !recordings.are_over() {
-            if backoff.is_completed() { std::thread::yield_now() } else { backoff.snooze() }
-        }
+        Recordings::now(&self.shards.load()).wait();
     }
 
     /// Nothing comes in any more.

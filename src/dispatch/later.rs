@@ -13,6 +13,7 @@ use crate::event::Event;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering, Signal};
 use crate::timers::{Ticket, Timers};
 use crossbeam_queue::SegQueue;
+use std::fmt;
 use std::sync::Arc;
 
 /// How many delayed events of one bus may wait for their time.
@@ -20,6 +21,9 @@ pub const WAITING_EVENTS_MAX: usize = 1 << 20;
 
 /// How many time limits may be running: one for each handler that runs within one, and each async wait.
 const BELLS_MAX: usize = 1 << 20;
+
+/// How many reminders may wait for their time.
+const REMINDERS_MAX: usize = 1 << 20;
 
 /// What the timers of a bus keep.
 #[derive(Debug)]
@@ -50,16 +54,27 @@ impl Due {
 pub(crate) enum Work {
     Retry(Box<Late>),
     Publish(Box<Delayed>),
+    Remind(Reminder),
+}
+
+/// A call of a part above the bus. It may publish; what is due on an inline bus waits for it.
+pub(crate) struct Reminder(pub(super) Box<dyn FnOnce() + Send>);
+
+impl fmt::Debug for Reminder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reminder")
+    }
 }
 
 pub(crate) struct Later {
     pub(crate) clock: Clock,
     pub(super) timers: Timers<Due>,
-    /// Work whose time has come. Counted in `retries` and `delayed`, which bound it.
+    /// Work whose time has come. Counted in `retries`, `delayed` and `reminders`, which bound it.
     pub(super) due: SegQueue<Work>,
     pub(super) came: Signal,
     retries: AtomicUsize,
     delayed: AtomicUsize,
+    reminders: AtomicUsize,
     /// Events whose time came when the bus was closed.
     unpublished: SegQueue<Arc<Event>>,
     pub(super) has_timer_thread: AtomicBool,
@@ -71,7 +86,7 @@ impl Later {
         Later {
             timers: Timers::new(
                 clock.clone(),
-                WAITING_RETRIES_MAX + WAITING_EVENTS_MAX + BELLS_MAX,
+                WAITING_RETRIES_MAX + WAITING_EVENTS_MAX + BELLS_MAX + REMINDERS_MAX,
                 Due::subscription,
             ),
             clock,
@@ -79,6 +94,7 @@ impl Later {
             came: Signal::new(),
             retries: AtomicUsize::new(0),
             delayed: AtomicUsize::new(0),
+            reminders: AtomicUsize::new(0),
             unpublished: SegQueue::new(),
             has_timer_thread: AtomicBool::new(false),
             has_work_thread: AtomicBool::new(false),
@@ -144,8 +160,9 @@ impl Later {
         let mut taken: Vec<Due> = self.timers.take_where(|due| matches!(due, Due::Work(Work::Publish(_))));
         for _ in 0..self.due.len() {
             match self.due.pop() {
-                Some(retry @ Work::Retry(_)) => self.due.push(retry),
-                event => taken.extend(event.map(Due::Work)),
+                Some(event @ Work::Publish(_)) => taken.push(Due::Work(event)),
+                Some(other) => self.due.push(other),
+                None => break,
             }
         }
         for due in taken {
@@ -206,6 +223,13 @@ impl Later {
         drop(self.timers.cancel(ticket));
     }
 
+    /// Takes back a reminder whose time has not come.
+    pub(super) fn cancel_reminder(&self, ticket: Ticket) {
+        if self.timers.cancel(ticket).is_some() {
+            self.reminders.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// One more waits; false if there is no room for it.
     pub(super) fn admit(&self, work: &Work) -> bool {
         let (count, most) = match work {
@@ -216,6 +240,7 @@ impl Later {
                 (&self.retries, WAITING_RETRIES_MAX)
             }
             Work::Publish(_) => (&self.delayed, WAITING_EVENTS_MAX),
+            Work::Remind(_) => (&self.reminders, REMINDERS_MAX),
         };
         count.fetch_add(1, Ordering::Relaxed) < most
     }
@@ -230,6 +255,9 @@ impl Later {
                 self.retries.fetch_sub(1, Ordering::Relaxed);
             }
             Work::Publish(_) => self.settle_event(),
+            Work::Remind(_) => {
+                self.reminders.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 

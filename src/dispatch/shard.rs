@@ -8,7 +8,7 @@
 use crate::event::EventType;
 use crate::sync::{AtomicBool, AtomicU64, Ordering, kernel_fences, light_fence};
 use arc_swap::ArcSwap;
-use crossbeam_utils::CachePadded;
+use crossbeam_utils::{Backoff, CachePadded};
 use std::sync::Arc;
 
 /// How many standard types there are.
@@ -123,7 +123,6 @@ impl Shard {
     }
 
     /// Which publish may be about to record its event, if one may.
-    #[cfg(feature = "stream")]
     fn recording(&self) -> Option<u64> {
         // Ordering: Acquire pairs with the Release of `Pin::recorded` and of the unpin: who sees that it is over sees the
         // event in the history and in the feeds.
@@ -206,10 +205,8 @@ impl Drop for Pin<'_> {
 }
 
 /// The publishes that may have been about to record an event at one moment, on all shards.
-#[cfg(feature = "stream")]
 pub(crate) struct Recordings(Vec<(Arc<Shard>, u64)>);
 
-#[cfg(feature = "stream")]
 impl Recordings {
     pub(crate) fn now(shards: &[Arc<Shard>]) -> Self {
         let recording = |shard: &Arc<Shard>| shard.recording().map(|pin| (Arc::clone(shard), pin));
@@ -220,6 +217,14 @@ impl Recordings {
     pub(crate) fn are_over(&mut self) -> bool {
         self.0.retain(|(shard, pin)| shard.recording() == Some(*pin));
         self.0.is_empty()
+    }
+
+    /// Waits until they are over: some hundred nanoseconds, unless a thread was interrupted.
+    pub(crate) fn wait(mut self) {
+        let backoff = Backoff::new();
+        while !self.are_over() {
+            if backoff.is_completed() { std::thread::yield_now() } else { backoff.snooze() }
+        }
     }
 }
 
