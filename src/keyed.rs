@@ -6,6 +6,7 @@
 use crate::sync::{AtomicUsize, Ordering};
 use foldhash::fast::RandomState;
 use once_cell::race::OnceBox;
+use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 
 pub(crate) struct Keyed<K, V> {
@@ -31,8 +32,14 @@ impl<K: Hash + Eq + Clone, V: Default> Keyed<K, V> {
         }
     }
 
-    /// The value of a key, which is made if there is room.
+    /// The value of a key, which is made if there is room; else that of all others.
     pub(crate) fn of(&self, key: &K) -> &V {
+        self.find_or_make(key).unwrap_or(&self.others)
+    }
+
+    /// The value of a key, which is made if there is room. While the last places are being taken, a key may find none though
+    /// it has one a moment later.
+    pub(crate) fn find_or_make(&self, key: &K) -> Option<&V> {
         let mut place = self.hasher.hash_one(key) as usize;
         let mut fresh = None;
         let value = loop {
@@ -43,11 +50,11 @@ impl<K: Hash + Eq + Clone, V: Default> Keyed<K, V> {
                 Some(_) => place += 1,
                 None => {
                     if fresh.is_none() && !self.reserve() {
-                        return &self.others;
+                        return None;
                     }
                     let made = fresh.take().unwrap_or_else(|| Box::new((key.clone(), V::default())));
                     match cell.set(made) {
-                        Ok(()) => return &cell.get().expect("it was filled just now").1,
+                        Ok(()) => return cell.get().map(|(_, value)| value),
                         // Somebody was faster, perhaps with this key.
                         Err(made) => fresh = Some(made),
                     }
@@ -57,7 +64,19 @@ impl<K: Hash + Eq + Clone, V: Default> Keyed<K, V> {
         if fresh.is_some() {
             self.keys.fetch_sub(1, Ordering::Relaxed);
         }
-        value
+        Some(value)
+    }
+
+    /// The value of a key that has come in.
+    pub(crate) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        let first = self.hasher.hash_one(key) as usize;
+        let places = (first..).map(|place| &self.places[place & (self.places.len() - 1)]);
+        // A free place ends the search, and half of them are free.
+        let mut known = places.map_while(OnceBox::get);
+        known.find(|(known, _)| known.borrow() == key).map(|(_, value)| value)
     }
 
     fn reserve(&self) -> bool {
@@ -102,6 +121,9 @@ mod tests {
         let shared = table.of(&1_000);
         assert!(std::ptr::eq(shared, table.of(&2_000)) && std::ptr::eq(shared, table.others()));
         assert!(!std::ptr::eq(table.of(&7), shared));
+        assert!(
+            table.get(&7).is_some() && table.get(&1_000).is_none() && table.find_or_make(&1_000).is_none()
+        );
         assert_eq!(table.iter().count(), 64);
     }
 }

@@ -43,6 +43,7 @@ mod listener;
 mod logger;
 mod middleware;
 mod mixin;
+mod observe;
 mod replay;
 #[cfg(feature = "spans")]
 mod spans;
@@ -89,6 +90,7 @@ pub use middleware::{
     RateLimit, RateLimited, Redaction, TypeMetrics,
 };
 pub use mixin::EventMixin;
+pub use observe::*;
 pub use replay::{
     ExportError, HistoryExport, InvalidReplaySpeed, LETTER_ERRORS_MAX, LINE_BYTES_MAX, LetterExport,
     LettersImported, LineError, LineErrorKind, REPLAY_ERRORS_MAX, Refusal, Replay, ReplayEnding, ReplayError,
