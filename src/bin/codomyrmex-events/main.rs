@@ -7,6 +7,7 @@
 //! nothing matched, 2 usage or I/O error, 130 and 143 ended by SIGINT and SIGTERM.
 
 mod dispatch;
+mod explain;
 mod match_names;
 mod replay;
 mod trace;
@@ -35,7 +36,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Usage errors and I/O errors.
 const FAILED: u8 = 2;
 
-/// Event streams on the command line: publish them on a bus, replay them, check them, trace exchanges, try out globs.
+/// Event streams on the command line: publish them on a bus, replay them, check them, trace exchanges, explain who
+/// hears what, try out globs.
 ///
 /// Streams are NDJSON: one event a line, native (event_type, source, ...) or CloudEvents 1.0. Data goes to
 /// standard output, everything else to standard error.
@@ -64,6 +66,7 @@ Examples:
   codomyrmex-events validate events.ndjson --schema order.placed=order.schema.json
   codomyrmex-events match --on 'build.*' build.start deploy.start
   codomyrmex-events trace order-17 events.ndjson
+  codomyrmex-events explain events.ndjson --on 'build.*' --on '*.error'
   codomyrmex-events types --json
 
 Exit codes:
@@ -79,6 +82,7 @@ enum Command {
     Validate(validate::Validate),
     Match(match_names::Match),
     Trace(trace::Trace),
+    Explain(explain::Explain),
     Types(types::Types),
 }
 
@@ -90,6 +94,7 @@ fn main() -> ExitCode {
         Command::Validate(validate) => validate.run(),
         Command::Match(matching) => matching.run(),
         Command::Trace(trace) => trace.run(),
+        Command::Explain(explain) => explain.run(),
         Command::Types(types) => types.run(),
     });
     done.unwrap_or_else(|error| {

@@ -152,7 +152,7 @@ impl Trace {
 }
 
 /// Reads the streams one after the other, and shows `see` each event with its line.
-fn read(
+pub(crate) fn read(
     files: &[PathBuf],
     is_enough: impl Fn() -> bool,
     mut see: impl FnMut(Event, &[u8]),
