@@ -2,6 +2,8 @@
 //!
 //! In reading order: `projection` (states that events keep up to date), `alarms` (handlers that are slow or keep failing).
 
+mod alarms;
 mod projection;
 
+pub use alarms::{AttachedAlarms, HandlerAlarms};
 pub use projection::{ByKey, EventCount, Folded, PROJECTION_KEYS_MAX, Projected, Projection, ProjectionSeed};
