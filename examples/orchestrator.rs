@@ -4,8 +4,9 @@
 //! `cargo run --example orchestrator`
 
 use codomyrmex_events::{
-    AlertLevel, Delivery, Event, EventBus, EventType, Gate, KeyedGate, Projection, Recorded, create_alert_event,
-    correlation, task_completed, task_failed, task_retrying, task_started, workflow_failed, workflow_started,
+    AlertLevel, Delivery, Event, EventBus, EventType, Gate, KeyedGate, Projection, Recorded, correlation,
+    create_alert_event, task_completed, task_failed, task_retrying, task_started, workflow_failed,
+    workflow_started,
 };
 use serde_json::{Value, json};
 use std::error::Error;
@@ -78,13 +79,14 @@ fn deploy_gate(bus: &EventBus) -> Result<KeyedGate, Box<dyn Error>> {
 /// Of each workflow: tasks done, failures so far.
 fn progress(bus: &EventBus) -> Result<impl Fn(&str) -> String, Box<dyn Error>> {
     let workflow = |event: &Recorded| text(event, "workflow_name").to_owned();
-    let states = Projection::of(bus, "task.*").group_by(workflow, (0, 0), |(done, failed), event| {
-        match event.event_type() {
-            EventType::TaskCompleted => (done + 1, *failed),
-            EventType::TaskFailed => (*done, failed + 1),
-            _ => (*done, *failed),
-        }
-    })?;
+    let states =
+        Projection::of(bus, "task.*").group_by(workflow, (0, 0), |(done, failed), event| {
+            match event.event_type() {
+                EventType::TaskCompleted => (done + 1, *failed),
+                EventType::TaskFailed => (*done, failed + 1),
+                _ => (*done, *failed),
+            }
+        })?;
     Ok(move |workflow: &str| {
         let (done, failed) = states.get(workflow).map_or((0, 0), |state| *state);
         format!("{done} tasks done, {failed} failures")
@@ -106,7 +108,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     bus.subscribe("task.requested").handler(work)?;
     let task = |event: &Recorded| format!("{}/{}", text(event, "workflow_name"), text(event, "task_name"));
     // Folded before it is asked.
-    let failures = Projection::of(&bus, EventType::TaskFailed).priority(10).group_by(task, 0, |n, _| n + 1)?;
+    let failures =
+        Projection::of(&bus, EventType::TaskFailed).priority(10).group_by(task, 0, |n, _| n + 1)?;
     bus.subscribe(EventType::TaskFailed).handler(move |failed| {
         let task = format!("{}/{}", text(failed, "workflow_name"), text(failed, "task_name"));
         escalate(failed, failures.get(&task).map_or(1, |failures| *failures))
@@ -116,13 +119,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(())
     })?;
 
-    for (workflow, tasks) in [("release-1", ["build", "test", "scan"]), ("release-2", ["build", "test", "sign"])] {
+    for (workflow, tasks) in
+        [("release-1", ["build", "test", "scan"]), ("release-2", ["build", "test", "sign"])]
+    {
         println!("{workflow}");
         let ended = bus.wait_for([EventType::DeployStart, EventType::WorkflowFailed]).begin()?;
         // All that follows from this carries the workflow's name as its correlation id.
         correlation::scope(workflow, || -> Outcome {
             bus.publish(workflow_started(workflow, tasks.len() as u64)?)?;
-            tasks.iter().try_for_each(|task| bus.publish(request(workflow, task, 1)?).map(drop).map_err(Into::into))
+            tasks
+                .iter()
+                .try_for_each(|task| bus.publish(request(workflow, task, 1)?).map(drop).map_err(Into::into))
         })
         .map_err(|error| error.to_string())?;
         let ended = ended.within(Duration::from_secs(30))?;

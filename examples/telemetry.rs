@@ -24,8 +24,12 @@ fn labels(pairs: &[(&str, &str)]) -> Option<Map<String, Value>> {
 /// Counts packages by what became of them.
 fn count_packages(event: &Delivery<'_>) -> Result<(), BoxError> {
     let status = event.event_type().as_str().trim_start_matches("package.status.");
-    let metric =
-        create_metric_event("packages", 1, MetricType::Counter, labels(&[("status", status), ("source", event.source())]))?;
+    let metric = create_metric_event(
+        "packages",
+        1,
+        MetricType::Counter,
+        labels(&[("status", status), ("source", event.source())]),
+    )?;
     event.bus().publish(metric)?;
     Ok(())
 }

@@ -6,6 +6,7 @@
 use crate::sync::{AtomicUsize, Ordering};
 use foldhash::fast::RandomState;
 use once_cell::race::OnceBox;
+use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 
 pub(crate) struct Keyed<K, V> {
@@ -19,11 +20,24 @@ impl<K: Hash + Eq + Clone, V: Default> Keyed<K, V> {
         Keyed { table: Table::new(keys_max), others: V::default() }
     }
 
-    /// The value of a key, which is made if there is room.
+    /// The value of a key, which is made if there is room; else that of all others.
     pub(crate) fn of(&self, key: &K) -> &V {
+        self.find_or_make(key).unwrap_or(&self.others)
+    }
+
+    /// The value of a key, which is made if there is room. While the last places are being taken, a key may find none though
+    /// it has one a moment later.
+    pub(crate) fn find_or_make(&self, key: &K) -> Option<&V> {
         let hash = self.table.hasher().hash_one(key);
-        let known = self.table.find_or_add(hash, |known| known == key, || (key.clone(), V::default()));
-        known.unwrap_or(&self.others)
+        self.table.find_or_add(hash, |known| known == key, || (key.clone(), V::default()))
+    }
+
+    /// The value of a key that has come in.
+    pub(crate) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        self.table.find(self.table.hasher().hash_one(key), |known| known.borrow() == key)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
@@ -152,6 +166,9 @@ mod tests {
         assert!(others <= 4, "while two threads brought the last key");
         let shared = table.of(&1_000);
         assert!(std::ptr::eq(shared, table.of(&2_000)) && std::ptr::eq(shared, table.others()));
+        assert!(
+            table.get(&7).is_some() && table.get(&1_000).is_none() && table.find_or_make(&1_000).is_none()
+        );
         assert!(!std::ptr::eq(table.of(&7), shared));
         assert_eq!(table.iter().count(), 64);
     }

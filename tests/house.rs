@@ -151,6 +151,8 @@ fn no_lock_is_named_where_events_pass() {
         "src/keyed.rs",
         "src/logger/",
         "src/middleware/",
+        "src/observe/alarms/",
+        "src/observe/projection/",
         "src/lanes/",
         "src/matcher/",
         "src/observe/metrics/",

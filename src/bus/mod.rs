@@ -14,7 +14,7 @@
 //! - `deliveries`: what a delivery can be asked; `runtime`: where asynchronous handlers run; `manual`: a bus that a test drives;
 //! - `host`: what a part above the bus needs to live on one; `parts`: what such a part keeps once for each bus;
 //! - `flush`: waiting until events are handled; `lifetime`: the end;
-//! - `history` and `causes`, `dead_letters`, `counts` and `stats`, `types`: what can be asked of it afterwards;
+//! - `history` and `causes`, `dead_letters`, `counts` and `stats`, `types`, `explain`: what can be asked of it afterwards;
 //! - `global`: one bus for the whole process; `kept`: a module's own subscriptions, for what is built above.
 
 mod builder;
@@ -22,6 +22,7 @@ mod causes;
 mod counts;
 mod dead_letters;
 mod deliveries;
+mod explain;
 #[cfg(feature = "stream")]
 mod feed;
 mod flush;
@@ -52,6 +53,7 @@ pub use builder::Validation;
 pub use causes::{CausalNode, CausalTree, Cause};
 pub use counts::{DeliveryStats, HistoryStats, Stats, SubscriberStats};
 pub use dead_letters::DeadLetterQueue;
+pub use explain::{Explanation, HearingFeed, HearingSubscription};
 #[cfg(feature = "stream")]
 pub(crate) use feed::Open;
 #[cfg(feature = "stream")]

@@ -90,10 +90,7 @@ impl EventBus {
                 deliveries_dropped: now.deliveries_dropped.since(epoch.totals.deliveries_dropped),
                 deliveries: now.deliveries.since(epoch.totals.deliveries),
             };
-            let since_epoch = |subscriber: &Subscriber| {
-                let earlier = epoch.subscribers.get(&subscriber.entry.key).copied().unwrap_or_default();
-                self.subscriber_stats(subscriber, earlier)
-            };
+            let since_epoch = |subscriber: &Subscriber| self.subscriber_stats(subscriber, &epoch);
             let per_subscriber: BTreeMap<String, SubscriberStats> = subscribers
                 .iter()
                 .map(|subscriber| (subscriber.id().to_owned(), since_epoch(subscriber)))
@@ -202,7 +199,14 @@ impl EventBus {
         }
     }
 
-    fn subscriber_stats(&self, subscriber: &Subscriber, earlier: Counts) -> SubscriberStats {
+    /// One subscription's counts now.
+    pub(super) fn stats_of(&self, subscriber: &Subscriber) -> SubscriberStats {
+        let epoch = self.bus.epoch.lock().unwrap_or_else(PoisonError::into_inner);
+        self.subscriber_stats(subscriber, &epoch)
+    }
+
+    fn subscriber_stats(&self, subscriber: &Subscriber, epoch: &Epoch) -> SubscriberStats {
+        let earlier = epoch.subscribers.get(&subscriber.entry.key).copied().unwrap_or_default();
         let counts = self.counts(subscriber);
         SubscriberStats {
             event_patterns: subscriber.patterns.iter().map(Pattern::to_string).collect(),

@@ -39,6 +39,11 @@ impl Subscription {
         self.subscriber.id()
     }
 
+    /// What tells it from any other of its bus, for ever.
+    pub(super) fn key(&self) -> u64 {
+        self.subscriber.entry.key
+    }
+
     /// The patterns, in the order given.
     #[must_use]
     pub fn patterns(&self) -> &[Pattern] {

@@ -1,9 +1,10 @@
 //! The event types that a bus knows of.
 
-use super::EventBus;
+use super::{EventBus, Subscription};
+use crate::dispatch::table::Route;
 use crate::event::EventType;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What a bus knows of one event type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,16 +46,9 @@ impl EventBus {
             #[cfg(not(feature = "schema"))]
             has_schema: false,
         };
-        let shards = engine.shards();
-        let mut types: Vec<EventTypeInfo> = EventType::STANDARD
-            .iter()
-            .enumerate()
-            .map(|(index, event_type)| {
-                info(event_type, shards.iter().map(|shard| shard.published[index].get()).sum())
-            })
-            .collect();
-        let published =
-            engine.names.published().into_iter().map(|(name, count)| (EventType::Named(name), count));
+        let mut types: Vec<EventTypeInfo> =
+            EventType::STANDARD.iter().map(|standard| info(standard, self.published(standard))).collect();
+        let published = self.published_names();
         #[cfg(feature = "schema")]
         let published = {
             let registered = self.bus.schema.list_registered_schemas().into_iter();
@@ -67,5 +61,43 @@ impl EventBus {
             .collect();
         types.extend(named.into_values().map(|(event_type, published)| info(&event_type, published)));
         types
+    }
+
+    /// How many of a type were published; of a name of one's own, while it is remembered.
+    pub(super) fn published(&self, event_type: &EventType) -> u64 {
+        let engine = &self.bus.engine;
+        match event_type.standard_index() {
+            Some(index) => engine.shards().iter().map(|shard| shard.published[index].get()).sum(),
+            None => engine.names.published_of(event_type.as_str()),
+        }
+    }
+
+    /// The names of one's own that are remembered, with how many of each were published.
+    fn published_names(&self) -> impl Iterator<Item = (EventType, u64)> + use<> {
+        let published = self.bus.engine.names.published().into_iter();
+        published.map(|(name, count)| (EventType::Named(name), count))
+    }
+
+    /// Where an event of a type would go now: to feeds, and then to subscriptions in the order of their turns.
+    pub(super) fn route_to(&self, event_type: &EventType) -> Route {
+        self.bus.engine.table().route_of(event_type.as_str(), &mut Vec::new())
+    }
+
+    /// The live subscriptions that would hear no event of a type that was published so far, in order of subscribing: what is
+    /// misspelt, comes later, or is left from earlier. Names that the bus does not remember (over 16,384; `Stats` counts them
+    /// as `forgotten_publications`) do not count as published here.
+    #[must_use]
+    pub fn unmatched_subscriptions(&self) -> Vec<Subscription> {
+        let standard = EventType::STANDARD.iter().cloned().map(|standard| {
+            let published = self.published(&standard);
+            (standard, published)
+        });
+        let seen = standard.chain(self.published_names()).filter(|(_, published)| *published > 0);
+        let (table, mut hits, mut heard) = (self.bus.engine.table(), Vec::new(), HashSet::new());
+        for (event_type, _) in seen {
+            heard.extend(table.route_of(event_type.as_str(), &mut hits).iter().map(|entry| entry.key));
+        }
+        let unmatched = |subscription: &Subscription| !heard.contains(&subscription.key());
+        self.subscriptions().into_iter().filter(unmatched).collect()
     }
 }

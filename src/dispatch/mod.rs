@@ -6,7 +6,7 @@
 //! - [`table`]: the snapshot, from event to route; [`names`]: its bounded memory for names of one's own, and
 //!   [`routes`], what names share of them;
 //! - [`shard`] and [`local`]: what each publishing thread writes, and keeps at hand;
-//! - [`deliver`]: one event along its route; [`ending`]: how a delivery ends that is not over with its turn;
+//! - [`look`]: looking along a route; [`deliver`]: one event along its route; [`ending`]: how a delivery ends that is not over with its turn;
 //!   [`dead_letter`]: what could not be delivered, and that as text;
 //! - [`intercept`] and [`attempt`]: what surrounds publishing and handling; [`chain`]: the lists of it;
 //! - [`retry`]: deliveries that go on after their event's turns; [`later`], [`due`] and [`delayed`]: what waits for its time, and who does it
@@ -51,6 +51,7 @@ pub(crate) mod intercept;
 pub(crate) mod latency;
 pub(crate) mod later;
 pub(crate) mod local;
+pub(crate) mod look;
 #[cfg(feature = "async")]
 pub(crate) mod mailbox;
 pub(crate) mod names;

@@ -234,6 +234,14 @@ impl Names {
         self.forgotten.load(Ordering::Relaxed)
     }
 
+    /// The publications of a name, if it is remembered.
+    pub(crate) fn published_of(&self, name: &str) -> u64 {
+        let set = self.set(self.hasher.hash_one(name).max(1));
+        let known = set.0.iter().filter_map(|way| way.known.load_full());
+        let published = known.filter(|known| known.name.as_str() == name);
+        published.map(|known| known.points.published.load(Ordering::Relaxed)).sum()
+    }
+
     /// The remembered names, each with its publications.
     pub(crate) fn published(&self) -> HashMap<EventName, u64> {
         let sets = self.pages.iter().filter_map(OnceLock::get).flatten();

@@ -140,6 +140,11 @@ impl Subscriber {
         self.once.is_some()
     }
 
+    /// The only turn of a `once` subscription was taken.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.once.as_ref().is_some_and(|claimed| claimed.load(Ordering::Relaxed))
+    }
+
     /// Takes the only turn of a `once` subscription; true for exactly one caller, ever.
     pub(crate) fn claim_only_turn(&self) -> bool {
         // Ordering: Relaxed. Being first is all that is decided here.

@@ -14,4 +14,6 @@ pub(crate) use asymmetric::{heavy_fence, kernel_fences, light_fence};
 pub(crate) use crossbeam_utils::atomic::AtomicCell;
 /// One who waits for it, blocking or not, is a `SignalListener`.
 pub(crate) use event_listener::{Event as Signal, EventListener as SignalListener, Listener};
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};

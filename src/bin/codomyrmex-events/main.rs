@@ -9,6 +9,7 @@
 mod analyze;
 mod dispatch;
 mod emit;
+mod explain;
 mod match_names;
 mod replay;
 mod trace;
@@ -38,8 +39,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Usage errors and I/O errors.
 const FAILED: u8 = 2;
 
-/// Event streams on the command line: publish them on a bus, analyze, replay and check them, trace exchanges, try out globs,
-/// tell of something oneself.
+/// Event streams on the command line: publish them on a bus, analyze, replay and check them, trace exchanges, explain who hears
+/// what, try out globs, tell of something oneself.
 ///
 /// Streams are NDJSON: one event a line, native (event_type, source, ...) or CloudEvents 1.0. Data goes to
 /// standard output, everything else to standard error.
@@ -69,6 +70,7 @@ Examples:
   codomyrmex-events validate events.ndjson --schema order.placed=order.schema.json
   codomyrmex-events match --on 'build.*' build.start deploy.start
   codomyrmex-events trace order-17 events.ndjson
+  codomyrmex-events explain events.ndjson --on 'build.*' --on '*.error'
   codomyrmex-events emit task.completed '{\"task_id\": \"t-42\", \"workflow_id\": \"w-1\"}' >> events.ndjson
   codomyrmex-events types --json
 
@@ -86,6 +88,7 @@ enum Command {
     Validate(validate::Validate),
     Match(match_names::Match),
     Trace(trace::Trace),
+    Explain(explain::Explain),
     Emit(emit::Emit),
     Types(types::Types),
 }
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
         Command::Validate(validate) => validate.run(),
         Command::Match(matching) => matching.run(),
         Command::Trace(trace) => trace.run(),
+        Command::Explain(explain) => explain.run(),
         Command::Emit(emit) => emit.run(),
         Command::Types(types) => types.run(),
     });
