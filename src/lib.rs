@@ -9,7 +9,6 @@
 // In reading order, lowest layer first: a file imports its own folder or a layer above it in this list.
 
 // Nothing of ours.
-#[cfg(any(feature = "queued", feature = "async"))]
 mod bounded;
 mod clock;
 mod ids;
@@ -66,7 +65,6 @@ pub use dispatch::later::WAITING_EVENTS_MAX;
 pub use dispatch::names::REMEMBERED_NAMES_MAX;
 #[cfg(feature = "async")]
 pub use dispatch::owned::OwnedDelivery;
-#[cfg(any(feature = "queued", feature = "async"))]
 pub use dispatch::policy::Overflow;
 pub use dispatch::publish::NESTED_PUBLISHES_MAX;
 #[cfg(feature = "queued")]

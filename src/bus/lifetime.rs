@@ -201,6 +201,7 @@ impl Bus {
             queue.lanes.end_waits();
         }
         self.engine.later.unpublish();
+        self.parts.close(self.engine.key);
     }
 
     /// Waits until nothing is pending; false if the time is up first. Of a manual bus, it does what there is to do, and
