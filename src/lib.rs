@@ -3,7 +3,8 @@
 //!
 //! [`EventBus`] and [`EventBus::subscribe`]; [`Event`] and its [builder](Event::builder); [`Delivery`], what a handler is
 //! handed; [`Subscription`]; [`EventHistory`]; [`DeadLetterQueue`]; [`EventMixin`] for a module of its own;
-//! [`EventEmitter`] for one that only speaks, [`EventListener`] for one that only hears; [`Replay`]; and with features
+//! [`EventEmitter`] for one that only speaks, [`EventListener`] for one that only hears; [`Mailbox`] and
+//! [`EventBus::request`] for those who work together; [`Replay`]; and with features
 //! `AsyncStream`, `BatchingStream` and `EventSchema`. Every error of the bus is in [`EventError`].
 
 // In reading order, lowest layer first: a file imports its own folder or a layer above it in this list.
@@ -37,6 +38,7 @@ mod bus;
 mod error;
 
 // Above the bus, on its public face.
+mod coordinate;
 mod emitter;
 mod listener;
 mod logger;
@@ -55,6 +57,7 @@ pub use config::{
     ConfigError, DEAD_LETTERS_MAX, HISTORY_MAX, LANE_ROOM_MAX, LANES_MAX, QUEUE_ROOM_MAX, WORKERS_MAX,
 };
 pub use context::correlation;
+pub use coordinate::*;
 pub use dispatch::attempt::{Attempt, AttemptOutcome, Handling, HandlingInterceptor};
 pub use dispatch::dead_letter::{DeadLetter, DeadLetterKind, EarlierFailure, LetterParseError};
 pub use dispatch::drops::DropCounts;

@@ -248,7 +248,18 @@ const ROWS: [&[&str]; 6] = [
     &["dispatch", "schema"],
     // These two are one place.
     &["bus", "error"],
-    &["emitter", "listener", "logger", "middleware", "mixin", "replay", "spans", "stream", "tracing_bridge"],
+    &[
+        "coordinate",
+        "emitter",
+        "listener",
+        "logger",
+        "middleware",
+        "mixin",
+        "replay",
+        "spans",
+        "stream",
+        "tracing_bridge",
+    ],
 ];
 
 fn row_of(module: &str) -> usize {
