@@ -75,7 +75,7 @@ mod tests {
     fn a_bus_has_one_part_of_each_type_and_drops_it() {
         let bus = EventBus::new();
         bus.part::<AtomicUsize>().store(7, Ordering::Relaxed);
-        assert_eq!(bus.clone().part::<AtomicUsize>().load(Ordering::Relaxed), 7);
+        assert_eq!(bus.downgrade().upgrade().unwrap().part::<AtomicUsize>().load(Ordering::Relaxed), 7);
         assert_eq!(*bus.part::<String>(), "");
         assert_eq!(EventBus::new().part::<AtomicUsize>().load(Ordering::Relaxed), 0);
         let part = bus.part::<AtomicUsize>();
