@@ -26,7 +26,8 @@ fn coder(bus: &EventBus) -> Outcome {
     for change in ["let x = 1;", "let line_count = 1;"] {
         let change = json!({"change": change, "style": text(&style, "answer")});
         bus.mailbox("reviewer")?.send("coder", change)?;
-        if text(&inbox.receive(LIMIT)?, "verdict") == "approved" {
+        let answer = inbox.receive(LIMIT)?;
+        if text(&answer, "verdict") == "approved" {
             break;
         }
     }
@@ -74,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // Every message is an event too: what was said can be read afterwards, by anybody.
     for said in bus.history().query().event_type("agent.inbox.*").since(0).events()? {
-        println!("{} to {}: {}", said.source(), said.event_type(), said.data().json()?);
+        println!("{} to {}: {}", said.source(), said.event_type(), said.data().json().unwrap_or("?"));
     }
     Ok(())
 }

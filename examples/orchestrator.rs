@@ -4,9 +4,9 @@
 //! `cargo run --example orchestrator`
 
 use codomyrmex_events::{
-    AlertLevel, Delivery, Event, EventBus, EventType, Gate, KeyedGate, Projection, Recorded, correlation,
-    create_alert_event, task_completed, task_failed, task_retrying, task_started, workflow_failed,
-    workflow_started,
+    AlertLevel, CorrelationId, Delivery, Event, EventBus, EventType, Gate, KeyedGate, Projection, Recorded,
+    correlation, create_alert_event, task_completed, task_failed, task_retrying, task_started,
+    workflow_failed, workflow_started,
 };
 use serde_json::{Value, json};
 use std::error::Error;
@@ -125,7 +125,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{workflow}");
         let ended = bus.wait_for([EventType::DeployStart, EventType::WorkflowFailed]).begin()?;
         // All that follows from this carries the workflow's name as its correlation id.
-        correlation::scope(workflow, || -> Outcome {
+        correlation::scope(&CorrelationId::new(workflow)?, || -> Outcome {
             bus.publish(workflow_started(workflow, tasks.len() as u64)?)?;
             tasks
                 .iter()

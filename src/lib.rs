@@ -4,13 +4,13 @@
 //! [`EventBus`] and [`EventBus::subscribe`]; [`Event`] and its [builder](Event::builder); [`Delivery`], what a handler is
 //! handed; [`Subscription`]; [`EventHistory`]; [`DeadLetterQueue`]; [`EventMixin`] for a module of its own;
 //! [`EventEmitter`] for one that only speaks, [`EventListener`] for one that only hears; [`Gate`] and
-//! [`EventBus::wait_for`] for what waits for others; [`Replay`]; and with features
+//! [`EventBus::wait_for`] for what waits for others, [`Mailbox`] and [`EventBus::request`] for those who work together;
+//! [`Projection`], [`MetricAggregator`] and [`Analyzer`] for what events tell; [`Replay`]; and with features
 //! `AsyncStream`, `BatchingStream` and `EventSchema`. Every error of the bus is in [`EventError`].
 
 // In reading order, lowest layer first: a file imports its own folder or a layer above it in this list.
 
 // Nothing of ours.
-#[cfg(any(feature = "queued", feature = "async"))]
 mod bounded;
 mod clock;
 mod ids;
@@ -70,7 +70,6 @@ pub use dispatch::later::WAITING_EVENTS_MAX;
 pub use dispatch::names::REMEMBERED_NAMES_MAX;
 #[cfg(feature = "async")]
 pub use dispatch::owned::OwnedDelivery;
-#[cfg(any(feature = "queued", feature = "async"))]
 pub use dispatch::policy::Overflow;
 pub use dispatch::publish::NESTED_PUBLISHES_MAX;
 #[cfg(feature = "queued")]

@@ -5,7 +5,7 @@
 #[path = "support/bus.rs"]
 mod support;
 
-use codomyrmex_events::{AsyncStream, EventBus, FeedItem, FeedOverflow, FeedReader};
+use codomyrmex_events::{AsyncStream, EventBus, FeedItem, FeedOverflow, FeedReader, Overflow, OwnedDelivery};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -128,4 +128,31 @@ fn nobody_waits_for_the_consumer_of_a_subscription_that_has_ended() {
     assert!(stream.unsubscribe(id));
     watched("a publish after unsubscribing", move || publish(&bus, "a"));
     drop(items);
+}
+
+/// A feed whose owner lets publishers wait does not take from a handler's owner that they wait for the handler.
+#[test]
+fn who_publishes_into_a_feed_waits_for_a_handler_as_well() {
+    let bus = EventBus::new();
+    let feed = bus.feed("*").room(100).overflow(FeedOverflow::Block(LONG)).open().unwrap();
+    let (gate, opens) = tokio::sync::watch::channel(false);
+    let slow = move |_: OwnedDelivery| {
+        let mut opens = opens.clone();
+        async move { opens.wait_for(|is_open| *is_open).await.map(drop) }
+    };
+    bus.subscribe("a").mailbox(1).overflow(Overflow::Block(LONG)).async_handler(slow).unwrap();
+    let publisher = thread::spawn({
+        let bus = bus.clone();
+        move || (0..10).for_each(|_| publish(&bus, "a"))
+    });
+    // One is being handled, one is in the mailbox, and the third waits for a place, unless it was dropped.
+    while bus.get_stats().deliveries.total < 3 {
+        thread::yield_now();
+    }
+    gate.send(true).unwrap();
+    publisher.join().unwrap();
+    bus.flush(LONG).unwrap();
+    let deliveries = bus.get_stats().deliveries;
+    assert_eq!((deliveries.succeeded, deliveries.dropped), (10, 0));
+    drop(feed);
 }

@@ -14,6 +14,7 @@ use crate::dispatch::mailbox::Task;
 use crate::error::{EventSubscriptionError, SubscriptionErrorKind};
 use crate::sync::SignalListener;
 use crate::timers::Ticket;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -139,6 +140,15 @@ impl Timer {
     /// Whether its time has come.
     pub(crate) fn is_past(&self) -> bool {
         self.bell.is_rung()
+    }
+
+    /// Waits for `told`, or for its time to come.
+    pub(crate) async fn or(&mut self, told: &mut SignalListener) {
+        poll_fn(|context| {
+            let is_told = Pin::new(&mut *told).poll(context).is_ready();
+            if is_told { Poll::Ready(()) } else { Pin::new(&mut *self).poll(context) }
+        })
+        .await;
     }
 }
 

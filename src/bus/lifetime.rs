@@ -131,9 +131,9 @@ impl EventBus {
 }
 
 /// The end of a bus, as far as somebody waits for it.
-struct Closing<'a>(&'a Engine);
+struct EndOfWaits<'a>(&'a Engine);
 
-impl Drop for Closing<'_> {
+impl Drop for EndOfWaits<'_> {
     fn drop(&mut self) {
         self.0.ended.ring();
     }
@@ -212,7 +212,7 @@ impl Bus {
     }
 
     /// Refuses everything new. Whoever waits for an event to be heard is told that none will be when the caller is done with it.
-    fn close(&self) -> Closing<'_> {
+    fn close(&self) -> EndOfWaits<'_> {
         self.registry.close(&self.engine);
         #[cfg(feature = "stream")]
         Engine::close_feeds(&self.registry.feeds());
@@ -222,7 +222,8 @@ impl Bus {
         }
         self.engine.later.unpublish();
         self.engine.tell_flushers();
-        Closing(&self.engine)
+        self.parts.close(self.engine.key);
+        EndOfWaits(&self.engine)
     }
 
     /// Waits until nothing is pending; false if the time is up first. Of a manual bus, it does what there is to do, and

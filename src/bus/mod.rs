@@ -72,6 +72,7 @@ pub(crate) use kept::Kept;
 pub use lifetime::{DRAIN_ON_DROP, ShutdownReport, UndeliveredEvent};
 #[cfg(feature = "queued")]
 pub use manual::{Driver, ManualBusBuilder};
+pub(crate) use parts::BusPart;
 pub use patterns::{IntoPattern, IntoPatterns};
 pub use publish::Published;
 pub use schedule::ScheduledEvent;

@@ -4,6 +4,7 @@
 use super::Validation;
 use super::{Bus, EventBus};
 use crate::context;
+use crate::dispatch::awaited::Told;
 #[cfg(feature = "schema")]
 use crate::dispatch::dead_letter::DeadLetter;
 use crate::dispatch::watch::{DeliveryReport, Watch};
@@ -60,8 +61,11 @@ impl EventBus {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub async fn publish_async(&self, event: impl Into<Arc<Event>>) -> Result<Published, EventPublishError> {
-        let published =
-            self.publish_checked_async(event.into(), |event| self.bus.checked_by_default(event), None);
+        let published = self.publish_checked_async(
+            event.into(),
+            |event| self.bus.checked_by_default(event),
+            Told::Nobody,
+        );
         published.await
     }
 
@@ -79,7 +83,8 @@ impl EventBus {
     ) -> Result<DeliveryReport, EventPublishError> {
         let watch = Arc::new(Watch::default());
         let check = |event| self.bus.checked_by_default(event);
-        let Published { sequence } = self.publish_checked_async(event.into(), check, Some(&watch)).await?;
+        let Published { sequence } =
+            self.publish_checked_async(event.into(), check, Told::End(&watch)).await?;
         while !watch.is_over() && !context::is_inside(self.bus.engine.key) {
             let over = watch.over.listen();
             if !watch.is_over() {
@@ -127,8 +132,11 @@ impl EventBus {
     /// As [`emit_typed`](Self::emit_typed).
     #[cfg(feature = "schema")]
     pub async fn emit_typed_async(&self, event: impl Into<Arc<Event>>) -> Result<Published, EventError> {
-        let published =
-            self.publish_checked_async(event.into(), |event| self.bus.checked_as_required(event), None);
+        let published = self.publish_checked_async(
+            event.into(),
+            |event| self.bus.checked_as_required(event),
+            Told::Nobody,
+        );
         published.await.map_err(rejection_itself)
     }
 
@@ -153,6 +161,38 @@ impl EventBus {
         self.publish_checked(event, is_redriven, |event| self.bus.checked_by_default(event))
     }
 
+    /// Publishes as [`publish`](Self::publish) does, and has somebody told.
+    pub(crate) fn publish_telling(
+        &self,
+        event: Arc<Event>,
+        told: Told<'_>,
+    ) -> Result<Published, EventPublishError> {
+        self.publish_intercepted(event, false, |event| {
+            self.bus.engine.publish_telling(self.bus.checked_by_default(event)?, told)
+        })
+    }
+
+    /// Publishes as [`publish_async`](Self::publish_async) does, and has somebody told.
+    pub(crate) async fn publish_telling_async(
+        &self,
+        event: Arc<Event>,
+        told: Told<'_>,
+    ) -> Result<Published, EventPublishError> {
+        self.publish_checked_async(event, |event| self.bus.checked_by_default(event), told).await
+    }
+
+    /// Whether a feed hears the event, whose readers may come to it at any time.
+    #[cfg_attr(not(feature = "stream"), allow(clippy::unused_self, reason = "there are no feeds"))]
+    pub(crate) fn is_fed(&self, event: &Event) -> bool {
+        #[cfg(feature = "stream")]
+        return self.bus.engine.is_fed(event);
+        #[cfg(not(feature = "stream"))]
+        {
+            let _ = event;
+            false
+        }
+    }
+
     /// Publishes what the interceptors let pass and then `check` does.
     fn publish_checked(
         &self,
@@ -160,8 +200,17 @@ impl EventBus {
         is_redriven: bool,
         check: impl FnOnce(Arc<Event>) -> Result<Arc<Event>, EventPublishError>,
     ) -> Result<Published, EventPublishError> {
+        self.publish_intercepted(event, is_redriven, |event| self.bus.engine.publish(check(event)?))
+    }
+
+    /// Publishes what the interceptors let pass.
+    fn publish_intercepted(
+        &self,
+        event: Arc<Event>,
+        is_redriven: bool,
+        publish: impl FnOnce(Arc<Event>) -> Result<u64, EventPublishError>,
+    ) -> Result<Published, EventPublishError> {
         let engine = &self.bus.engine;
-        let publish = |event| check(event).and_then(|event| engine.publish(event));
         let outcome = if engine.is_intercepted() {
             let (event, interception) = engine.intercept(event, is_redriven)?;
             let outcome = publish(event);
@@ -178,7 +227,7 @@ impl EventBus {
         &self,
         event: Arc<Event>,
         check: impl FnOnce(Arc<Event>) -> Result<Arc<Event>, EventPublishError>,
-        watch: Option<&Arc<Watch>>,
+        told: Told<'_>,
     ) -> Result<Published, EventPublishError> {
         let engine = &self.bus.engine;
         let (event, interception) = if engine.is_intercepted() {
@@ -188,7 +237,7 @@ impl EventBus {
             (event, None)
         };
         let outcome = match check(event) {
-            Ok(event) => engine.publish_async(event, watch).await,
+            Ok(event) => engine.publish_async(event, told).await,
             Err(error) => Err(error),
         };
         if let Some(interception) = interception {

@@ -1,5 +1,5 @@
-//! Publishing from async code: nothing blocks the thread, neither for room in a lane nor for room in a mailbox, and who asks
-//! is told how it ended.
+//! Publishing from async code: nothing blocks the thread, neither for room in a lane nor for room in a mailbox; and telling
+//! who asks when the event is recorded, or how it ended.
 //!
 //! An inline publish runs on the caller's thread, so what it may have to wait for is waited for before: a place in each
 //! mailbox of those who hear the event, where the owner lets publishers wait. While it waits it holds no place and no pin.
@@ -11,29 +11,49 @@ use super::engine::Engine;
 use super::feeding::FeedPlaces;
 #[cfg(feature = "async")]
 use super::handler::Handler;
+use super::local::Scratch;
 #[cfg(feature = "async")]
 use super::mailbox::{AsyncCall, HeldPlace, Mailbox};
 use super::retry::Tail;
-use super::shard::Shard;
-#[cfg(feature = "async")]
+use super::shard::{Pin, Shard};
 use super::slots::Entry;
 use super::watch::Watch;
-#[cfg(feature = "async")]
-use crate::context;
-use crate::context::correlation::without;
+use crate::context::{self, correlation::without};
 #[cfg(feature = "async")]
 use crate::event::EventType;
 use crate::event::{Event, EventPublishError, PublishErrorKind};
+use crate::quiet::{log, panics};
 #[cfg(feature = "async")]
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// What a publisher brings along who waits: for room beforehand, or for the end. Or whose event has waited for its time.
+/// Who is told what of an event.
+#[derive(Clone, Copy)]
+pub(crate) enum Told<'a> {
+    Nobody,
+    /// How its deliveries ended, when all are over.
+    End(&'a Arc<Watch>),
+    /// That it is recorded, before its first handler.
+    Record(&'a Arc<dyn Recorder>),
+}
+
+/// Is told of an event when it has its number, on the publisher's thread and under its pin, as code of the bus. So it moves a
+/// pointer, wakes somebody, and runs no user code but wakers.
+pub(crate) trait Recorder: Send + Sync {
+    fn recorded(&self, sequence: u64, event: &Arc<Event>);
+}
+
+/// What a publisher brings along who waits, for room beforehand or for the end, or has somebody told. Or whose event has
+/// waited for its time.
 #[derive(Default)]
 pub(crate) struct Awaited {
     tail: Option<Arc<Tail>>,
     /// The event counts as one that waits for its time until it is accepted, and not as offered before.
     is_delayed: bool,
+    recorder: Option<Arc<dyn Recorder>>,
+    /// It waits for room in handlers' mailboxes when their turns come: it is synchronous, and has all the time of those.
+    #[cfg(feature = "async")]
+    pub(super) waits_in_turns: bool,
     #[cfg(feature = "stream")]
     pub(super) places_in_feeds: FeedPlaces,
     #[cfg(feature = "async")]
@@ -49,6 +69,19 @@ impl Awaited {
     /// Of a delayed event, whose time has come.
     pub(super) fn delayed(self) -> Self {
         Awaited { is_delayed: true, ..self }
+    }
+
+    fn telling(told: Told<'_>) -> Self {
+        match told {
+            Told::Nobody => Awaited::default(),
+            Told::End(watch) => Awaited { tail: Some(Tail::watched(watch)), ..Awaited::default() },
+            Told::Record(recorder) => Awaited { recorder: Some(Arc::clone(recorder)), ..Awaited::default() },
+        }
+    }
+
+    /// Whether somebody is to be told when the event is recorded.
+    pub(super) fn has_recorder(&self) -> bool {
+        self.recorder.is_some()
     }
 
     /// Keeps other places in feeds instead.
@@ -106,29 +139,22 @@ impl Engine {
         EventPublishError::new(PublishErrorKind::Closed, Some(event))
     }
 
-    /// Publishes one event, waiting without blocking. Dropped before it is done, it did nothing. `watch` is told how it
-    /// ended.
+    /// Publishes one event, waiting without blocking. Dropped before it is done, it did nothing.
     pub(crate) async fn publish_async(
         &self,
         event: Arc<Event>,
-        watch: Option<&Arc<Watch>>,
+        told: Told<'_>,
     ) -> Result<u64, EventPublishError> {
-        let tail = watch.map(Tail::watched);
         // Whoever polls it after the first time has no part in it.
         let (event, _) = self.stamped(event)?;
-        #[cfg(feature = "stream")]
-        let places_in_feeds = if self.has_blocking_feeds() {
-            self.wait_for_feeds_async(&event).await
-        } else {
-            FeedPlaces::default()
-        };
         let awaited = Awaited {
-            tail,
-            is_delayed: false,
             #[cfg(feature = "stream")]
-            places_in_feeds,
-            #[cfg(feature = "async")]
-            places: RefCell::default(),
+            places_in_feeds: if self.has_blocking_feeds() {
+                self.wait_for_feeds_async(&event).await
+            } else {
+                FeedPlaces::default()
+            },
+            ..Awaited::telling(told)
         };
         #[cfg(feature = "queued")]
         if let Some(queue) = &self.queue {
@@ -137,6 +163,62 @@ impl Engine {
         #[cfg(feature = "async")]
         let awaited = Awaited { places: RefCell::new(self.wait_for_places(&event).await), ..awaited };
         without(|| self.publish_here(event, Some(&awaited)))
+    }
+
+    /// Publishes one event as [`publish`](Self::publish) does, and has somebody told.
+    pub(crate) fn publish_telling(
+        &self,
+        event: Arc<Event>,
+        told: Told<'_>,
+    ) -> Result<u64, EventPublishError> {
+        let awaited = Awaited {
+            #[cfg(feature = "stream")]
+            places_in_feeds: if self.has_blocking_feeds() {
+                self.wait_for_feeds(&event)
+            } else {
+                FeedPlaces::default()
+            },
+            #[cfg(feature = "async")]
+            waits_in_turns: true,
+            ..Awaited::telling(told)
+        };
+        self.publish_with(event, &awaited)
+    }
+
+    /// Gives an event that was just recorded to its feeds, and tells whoever wants to know.
+    #[inline]
+    pub(super) fn feed_if_any(
+        &self,
+        feeds: &[Entry],
+        pin: &Pin<'_>,
+        recorded: (u64, &Arc<Event>),
+        scratch: &mut Scratch,
+        awaited: Option<&Awaited>,
+    ) {
+        #[cfg(feature = "stream")]
+        if feeds.is_empty() {
+            pin.recorded();
+        } else {
+            self.feed(feeds, pin, recorded, scratch, awaited);
+        }
+        #[cfg(not(feature = "stream"))]
+        {
+            let _ = (feeds, scratch);
+            pin.recorded();
+        }
+        if let Some(awaited) = awaited {
+            self.tell_recorder(awaited, recorded.0, recorded.1);
+        }
+    }
+
+    /// Tells whoever wants to know that the event is recorded.
+    #[inline(never)]
+    fn tell_recorder(&self, awaited: &Awaited, sequence: u64, event: &Arc<Event>) {
+        let Some(recorder) = &awaited.recorder else { return };
+        // It may wake somebody, whose waker is user code.
+        if panics(|| context::within_bus(self.key, || recorder.recorded(sequence, event))) {
+            log(|| tracing::error!("a waker panicked"));
+        }
     }
 
     /// A place in each mailbox whose owner lets publishers wait; of one that stayed full for as long as that, none.

@@ -35,7 +35,7 @@ pub(crate) struct Turn<'a> {
     tail: OnceCell<Arc<Tail>>,
     /// What surrounds each attempt.
     interceptors: Option<HeldChain<'a>>,
-    /// Of an async publisher.
+    /// Of a publisher who waits, or has waited.
     #[cfg(feature = "async")]
     awaited: Option<&'a Awaited>,
 }
@@ -71,7 +71,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Of an async publisher, who waits for the end or has waited for room.
+    /// Of a publisher who waits for the end, or has waited for room.
     #[inline]
     pub(crate) fn awaited(self, awaited: Option<&'a Awaited>) -> Self {
         let Some(given) = awaited else { return self };
@@ -146,7 +146,12 @@ impl<'a> Turn<'a> {
         #[cfg(feature = "async")]
         if let Some(call) = handler.async_call() {
             let place = self.awaited.and_then(|awaited| awaited.place_in(call));
-            return self.engine.post(call, self.late(handler), place, self.awaited.is_none());
+            return self.engine.post(
+                call,
+                self.late(handler),
+                place,
+                self.awaited.is_none_or(|awaited| awaited.waits_in_turns),
+            );
         }
         let (result, timing) = self.timed_attempt(handler, 1);
         match result {

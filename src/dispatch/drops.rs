@@ -40,7 +40,6 @@ pub struct DropCounts {
 pub(crate) struct Drops([AtomicU64; 5]);
 
 impl Drops {
-    #[cfg(any(feature = "queued", feature = "async"))]
     pub(crate) fn count(&self, cause: DropCause) {
         // Ordering: SeqCst: who waits until nothing is pending looks at it.
         self.0[cause as usize].fetch_add(1, Ordering::SeqCst);

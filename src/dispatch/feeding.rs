@@ -4,7 +4,7 @@
 //! refused has been nowhere, and one that has a number is in its feeds a moment later. Inside code that the bus runs nobody
 //! waits: the reader could be the one who is kept waiting.
 
-use super::awaited::Awaited;
+use super::awaited::{Awaited, Told};
 use super::engine::Engine;
 use super::feed::{Feed, FeedPlace};
 use super::handler::Handler;
@@ -83,8 +83,7 @@ impl Engine {
     /// Publishes one event, once there is room in its feeds.
     #[cold]
     pub(super) fn publish_when_there_is_room(&self, event: Arc<Event>) -> Result<u64, EventPublishError> {
-        let awaited = Awaited::with_places_in_feeds(self.wait_for_feeds(&event));
-        self.publish_with(event, &awaited)
+        self.publish_telling(event, Told::Nobody)
     }
 
     /// Gives an event that was just recorded to its feeds. Readers are woken when it is in all of them.
@@ -111,6 +110,13 @@ impl Engine {
 
     fn feeds_of<'p>(&self, feeds: &[Entry], pin: &'p Pin<'_>) -> impl Iterator<Item = &'p Arc<Feed>> {
         feeds.iter().filter_map(|entry| self.slots.get(entry, pin).and_then(Handler::feed))
+    }
+
+    /// Whether a feed would hear an event now.
+    pub(crate) fn is_fed(&self, event: &Event) -> bool {
+        let mut is_fed = false;
+        self.look_along(event, |handler| is_fed |= handler.feed().is_some());
+        is_fed
     }
 
     /// Places in the feeds of an event whose owners let publishers wait, as far as there is room within the time of each.

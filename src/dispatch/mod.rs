@@ -58,7 +58,6 @@ pub(crate) mod names;
 #[cfg(feature = "async")]
 pub(crate) mod owned;
 pub(crate) mod pending;
-#[cfg(any(feature = "queued", feature = "async"))]
 pub(crate) mod policy;
 pub(crate) mod publish;
 #[cfg(feature = "queued")]

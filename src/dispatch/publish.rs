@@ -205,7 +205,7 @@ impl Engine {
         };
         shard.accepted.add(1);
         self.accepted(awaited);
-        let passed = if route.is_empty() {
+        let passed = if route.is_empty() && !awaited.is_some_and(Awaited::has_recorder) {
             self.record(&mut scratch.spare, event)
         } else {
             let (feeds, route) = parted(route);
@@ -219,25 +219,6 @@ impl Engine {
         shard.completed.add(1);
         awaited.map(Awaited::end);
         Ok(passed)
-    }
-
-    /// Gives an event that was just recorded to its feeds.
-    #[inline]
-    #[cfg_attr(not(feature = "stream"), allow(clippy::unused_self, reason = "there are no feeds"))]
-    pub(super) fn feed_if_any(
-        &self,
-        feeds: &[Entry],
-        pin: &Pin<'_>,
-        recorded: (u64, &Arc<Event>),
-        scratch: &mut Scratch,
-        awaited: Option<&Awaited>,
-    ) {
-        #[cfg(feature = "stream")]
-        if !feeds.is_empty() {
-            return self.feed(feeds, pin, recorded, scratch, awaited);
-        }
-        let _ = (feeds, recorded, scratch, awaited);
-        pin.recorded();
     }
 
     /// Brings a thread's copy of the snapshot up to date.

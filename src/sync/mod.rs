@@ -4,9 +4,8 @@
 //! can stand in for the real thing: for the parts that say `modelled`, `loom` does under `--cfg codomyrmex_loom`.
 
 mod asymmetric;
-#[cfg(any(feature = "queued", feature = "async"))]
 pub(crate) mod modelled;
-#[cfg(all(codomyrmex_loom, any(feature = "queued", feature = "async")))]
+#[cfg(codomyrmex_loom)]
 mod stand_in;
 
 pub(crate) use asymmetric::{heavy_fence, kernel_fences, light_fence};

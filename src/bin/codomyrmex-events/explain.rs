@@ -3,10 +3,10 @@
 //! Of the stream only the types are kept, so many, each with a count.
 
 use crate::hearing::distinct;
+use crate::input::open_all;
 use crate::output::Output;
-use crate::stream::REJECTED;
+use crate::stream::{REJECTED, read_all};
 use crate::text::push_printable;
-use crate::trace::read;
 use anyhow::{Context, bail};
 use clap::Args;
 use codomyrmex_events::{EventBus, EventType, Explanation};
@@ -78,8 +78,8 @@ impl Explain {
         }
         let is_told_all = self.types.is_empty();
         let streamed = if is_told_all || !self.files.is_empty() {
-            Some(read(
-                &self.files,
+            Some(read_all(
+                open_all(&self.files)?,
                 || false,
                 |event, _| {
                     let event_type = event.event_type().as_str();

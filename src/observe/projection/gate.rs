@@ -204,7 +204,9 @@ mod tests {
                 while let Some(waiting) = gate.take_waiting() {
                     heard.extend(waiting);
                 }
-                publishers.map(|publisher| heard.extend(publisher.join().unwrap()));
+                for publisher in publishers {
+                    heard.extend(publisher.join().unwrap());
+                }
                 (boundary, numbers(&heard))
             });
             heard.sort_unstable();
