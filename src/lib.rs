@@ -105,3 +105,8 @@ pub use spans::CorrelationLayer;
 #[cfg(feature = "stream")]
 pub use stream::*;
 pub use tracing_bridge::TracingBridge;
+
+/// The programs of the guide, as tests.
+#[cfg(all(doctest, feature = "cli"))]
+#[doc = include_str!("../docs/guide.md")]
+struct Guide;
