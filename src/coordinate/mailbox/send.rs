@@ -84,16 +84,16 @@ impl Mailbox {
 
     fn check(&self, event: &Event) -> Result<(), Kind> {
         match event.event_type() == self.event_type() {
-            _ if self.is_closed() => Err(Kind::Closed),
+            _ if self.inbox.is_closed() => Err(Kind::Closed),
             true => Ok(()),
             false => Err(Kind::OtherType),
         }
     }
 
-    /// The bus, while it and the mailbox are open. Looked for when there is a place: who waits for one keeps no bus, and what
-    /// is freed by closing is for nobody.
+    /// The bus, while the mailbox is open; a bus that is closed says so itself. Looked for when there is a place: who waits for
+    /// one keeps no bus, and what is freed by closing is for nobody.
     fn open_bus(&self) -> Result<EventBus, Kind> {
-        if self.is_closed() { Err(Kind::Closed) } else { self.bus.upgrade().ok_or(Kind::Closed) }
+        if self.inbox.is_closed() { Err(Kind::Closed) } else { self.bus.upgrade().ok_or(Kind::Closed) }
     }
 
     /// A place for a message, or none where messages are dropped rather than refused.
@@ -149,7 +149,7 @@ impl Mailbox {
     }
 
     fn full(&self, waited: Duration) -> Kind {
-        Kind::Full { room: self.inbox.room, waited }
+        if self.is_closed() { Kind::Closed } else { Kind::Full { room: self.inbox.room, waited } }
     }
 
     fn refused(&self, kind: Kind, event: Arc<Event>) -> MailboxSendError {
