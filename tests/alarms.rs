@@ -271,7 +271,7 @@ fn what_the_bus_refuses_for_good_is_counted() {
     let alarms = HandlerAlarms::new().after_failures(1).at_most_every(Duration::ZERO).attach(&bus);
     bus.subscribe("n").handler(fails).unwrap();
     let refuse = bus.intercept_publish(|offered: &mut OfferedEvent<'_>| -> Result<(), BoxError> {
-        if offered.source() == &"handler_alarms" { Err("no alarms".into()) } else { Ok(()) }
+        if offered.source() == "handler_alarms" { Err("no alarms".into()) } else { Ok(()) }
     });
     publish(&bus, "n");
     assert_eq!((alarms.raised(), alarms.refused()), (0, 1));

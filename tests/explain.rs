@@ -69,7 +69,7 @@ fn a_filter_is_asked_about_an_event_and_nobody_counts_it() {
     let counting = Arc::clone(&asked);
     let from_ci = move |event: &Event| {
         counting.fetch_add(1, SeqCst);
-        event.source() == &"ci"
+        event.source() == "ci"
     };
     bus.subscribe("n").subscriber_id("ci").filter(from_ci).handler(|_| ()).unwrap();
     bus.subscribe("n").subscriber_id("panics").filter(|_| panic!("no answer")).handler(|_| ()).unwrap();

@@ -5,7 +5,6 @@
 #[path = "support/allocations.rs"]
 mod allocations;
 #[path = "support/bus.rs"]
-#[allow(dead_code, reason = "each test uses a part of it")]
 mod support;
 
 use codomyrmex_events::{ByKey, Event, EventBus, Folded, Projected, Projection, Recorded};

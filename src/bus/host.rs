@@ -3,9 +3,12 @@
 //! A host holds no handle, so that what lives on a bus does not keep it from being shut down when its last handle goes; and
 //! it goes on while the bus drains.
 
+#[cfg(feature = "stream")]
 use super::lifetime::is_async_context;
 use super::{Bus, EventBus};
-use crate::clock::{Clock, Moment};
+use crate::clock::Clock;
+#[cfg(feature = "stream")]
+use crate::clock::Moment;
 use crate::context;
 use crate::dispatch::alarm::Bell;
 #[cfg(feature = "stream")]
@@ -47,11 +50,13 @@ impl Host {
     }
 
     /// The time on the bus's clock.
+    #[cfg(feature = "stream")]
     pub(crate) fn now(&self) -> Moment {
         self.clock.now()
     }
 
     /// Whether the caller may block its thread until tasks of the bus have come further.
+    #[cfg(feature = "stream")]
     pub(crate) fn may_block(&self) -> bool {
         !self.is_driven() && !self.is_inside() && !is_async_context()
     }

@@ -26,7 +26,7 @@ impl EventBus {
     ///
     /// let bus = EventBus::new();
     /// let checkpoint = bus.intercept_publish(|offered: &mut OfferedEvent<'_>| -> Result<(), BoxError> {
-    ///     if offered.source() == &"stranger" {
+    ///     if offered.source() == "stranger" {
     ///         return Err("strangers may not publish".into());
     ///     }
     ///     offered.add_metadata("host", "runner-7")?;

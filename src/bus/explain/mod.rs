@@ -80,7 +80,7 @@ impl EventBus {
     ///
     /// let bus = EventBus::new();
     /// bus.subscribe(["*.error", "order.*"]).subscriber_id("pager").priority(10).handler(|_| ())?;
-    /// bus.subscribe("*").filter(|event| event.source() == &"ci").handler(|_| ())?;
+    /// bus.subscribe("*").filter(|event| event.source() == "ci").handler(|_| ())?;
     /// let explanation = bus.explain("order.placed")?;
     /// assert_eq!(explanation.subscriptions[0].globs, ["order.*"]);
     /// print!("{explanation}");
