@@ -1,5 +1,6 @@
 //! The end of a bus: refuse, drain, report; asked for, or because the last handle was dropped.
 
+use super::ending::{ShutdownReport, UndeliveredEvent};
 use super::{Bus, EventBus};
 use crate::clock::Deadline;
 use crate::context;
@@ -8,7 +9,6 @@ use crate::dispatch::drops::DropCause;
 use crate::dispatch::engine::Engine;
 use crate::dispatch::later::Work;
 use crate::dispatch::retry::Late;
-use crate::event::Event;
 use crate::quiet::log;
 use crate::sync::Ordering;
 use std::sync::Arc;
@@ -20,97 +20,6 @@ pub const DRAIN_ON_DROP: Duration = Duration::from_secs(5);
 /// How long a shutdown whose limit is over waits for delayed events that are changing hands at that moment: a matter of
 /// microseconds, unless interceptors are being asked about them.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(1);
-
-/// How a bus ended.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ShutdownReport {
-    pending: u64,
-    undelivered: Vec<UndeliveredEvent>,
-    unpublished: Vec<Arc<Event>>,
-}
-
-/// An event that was accepted and not handled to the end when its bus was shut down.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct UndeliveredEvent {
-    event: Arc<Event>,
-    sequence: u64,
-    subscriber_id: Option<String>,
-    is_running: bool,
-}
-
-impl UndeliveredEvent {
-    /// The event.
-    #[must_use]
-    pub fn event(&self) -> &Arc<Event> {
-        &self.event
-    }
-
-    /// The number of its publication.
-    #[must_use]
-    pub fn sequence(&self) -> u64 {
-        self.sequence
-    }
-
-    /// Whether a synchronous handler has the event at this moment. Nobody can stop it, so it may end later.
-    #[must_use]
-    pub fn is_running(&self) -> bool {
-        self.is_running
-    }
-
-    /// Whose asynchronous handler had it or was to have it, or whose handler was to be tried again; none of an event that
-    /// waited in its lane, or that is running.
-    #[must_use]
-    pub fn subscriber_id(&self) -> Option<&str> {
-        self.subscriber_id.as_deref()
-    }
-
-    #[cfg(feature = "queued")]
-    fn unheard(event: Arc<Event>, sequence: u64, is_running: bool) -> Self {
-        UndeliveredEvent { event, sequence, subscriber_id: None, is_running }
-    }
-
-    fn of(late: &Late) -> Self {
-        UndeliveredEvent {
-            event: Arc::clone(&late.event),
-            sequence: late.sequence,
-            subscriber_id: Some(late.subscriber.id().to_owned()),
-            is_running: false,
-        }
-    }
-}
-
-impl ShutdownReport {
-    /// Events that were accepted and were not handled to the end when the limit was over; 0 after a complete shutdown.
-    /// Those that a synchronous handler was handling at that moment are among them, and may end later. So are delayed events
-    /// about which interceptors were being asked: nobody publishes them, and the next shutdown reports them.
-    #[must_use]
-    pub fn pending(&self) -> u64 {
-        self.pending
-    }
-
-    /// What was given up, by sequence number: events that no handler had heard, which count as dropped; and deliveries that
-    /// an asynchronous handler had or was to have, or that waited for another attempt, which count as cancelled. Among them
-    /// is what workers are handling at this moment: it is not given up, since nobody can stop them.
-    #[must_use]
-    pub fn undelivered(&self) -> &[UndeliveredEvent] {
-        &self.undelivered
-    }
-
-    /// Delayed events that were not published when the bus was closed. They were never offered, so no count includes them.
-    /// Where interceptors had been asked already, it is what they made of it.
-    #[must_use]
-    pub fn unpublished(&self) -> &[Arc<Event>] {
-        &self.unpublished
-    }
-
-    /// Whether everything that was accepted has been handled.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.pending == 0
-    }
-}
 
 impl EventBus {
     /// Refuses new events and subscriptions, and waits up to `limit` until all that was accepted has been handled,

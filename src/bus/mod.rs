@@ -13,7 +13,7 @@
 //! - `feed`: events as they are recorded, for readers that take them when they like;
 //! - `deliveries`: what a delivery can be asked; `runtime`: where asynchronous handlers run; `manual`: a bus that a test drives;
 //! - `host`: what a part above the bus needs to live on one; `parts`: what such a part keeps once for each bus;
-//! - `flush`: waiting until events are handled; `lifetime`: the end;
+//! - `flush`: waiting until events are handled; `lifetime`: the end; `ending`: what is told of it;
 //! - `history` and `causes`, `dead_letters`, `counts` and `stats`, `types`, `explain`: what can be asked of it afterwards;
 //! - `global`: one bus for the whole process; `kept`: a module's own subscriptions, for what is built above.
 
@@ -22,6 +22,7 @@ mod causes;
 mod counts;
 mod dead_letters;
 mod deliveries;
+mod ending;
 mod explain;
 #[cfg(feature = "stream")]
 mod feed;
@@ -53,6 +54,7 @@ pub use builder::Validation;
 pub use causes::{CausalNode, CausalTree, Cause};
 pub use counts::{DeliveryStats, HistoryStats, Stats, SubscriberStats};
 pub use dead_letters::DeadLetterQueue;
+pub use ending::{ShutdownReport, UndeliveredEvent};
 pub use explain::{Explanation, HearingFeed, HearingSubscription};
 #[cfg(feature = "stream")]
 pub(crate) use feed::Open;
@@ -69,7 +71,7 @@ pub(crate) use host::Timer;
 pub(crate) use host::{Host, Reminder};
 pub use intercept::{InterceptorHandle, ScopedInterceptor};
 pub(crate) use kept::Kept;
-pub use lifetime::{DRAIN_ON_DROP, ShutdownReport, UndeliveredEvent};
+pub use lifetime::DRAIN_ON_DROP;
 #[cfg(feature = "queued")]
 pub use manual::{Driver, ManualBusBuilder};
 pub(crate) use parts::BusPart;
